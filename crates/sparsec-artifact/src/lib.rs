@@ -1,0 +1,1 @@
+//! Artefacts: object files with read-only weights, static and shared libraries, C header, manifest.

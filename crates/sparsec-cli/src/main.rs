@@ -1,0 +1,2 @@
+//! The sparsec command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Graph IR: operators with exact meaning, symbolic shapes, text form, verifier, shape inference, interpreter.

@@ -1,0 +1,1 @@
+//! LLVM backend: flat tensor IR to machine code.

@@ -1,0 +1,1 @@
+//! ONNX reader: bytes to graph IR, zero copy.

@@ -1,0 +1,1 @@
+//! Graph passes: folding, recognition, CSE, DCE, sparsity propagation.

@@ -1,0 +1,1 @@
+//! Equality saturation over the graph IR: fusion, layout and weight format by predicted cost.

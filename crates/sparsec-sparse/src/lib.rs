@@ -1,0 +1,1 @@
+//! Sparsity patterns, their statistics, storage formats and exact conversions.

@@ -1,0 +1,1 @@
+//! Sparse tensor IR in three stages: coordinate space, position space, flat.

@@ -1,0 +1,1 @@
+//! The compiler driver: compile(model, options) -> Artifact.
