@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Runs networks with sparsec and with ONNX Runtime and compares every output.
+
+    python compare.py --sparsec BINARY --work DIR [--small] [--models a,b] [--patterns dense,un:0.9] [--interpret]
+
+Builds each network (build.py), prunes it in each pattern (prune.py), and prints one line for each pair: the largest
+difference relative to the output's largest magnitude, which may be 1e-4, over all outputs and all input shapes. The last
+line counts; the exit code is 1 if anything failed. Pruned files are deleted afterwards unless they failed or --keep is
+given.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import build
+import inputs
+import prune
+
+TOLERANCE = 1e-4
+PATTERNS = ["dense", "un:0.9", "nm:2:4", "block:4:1:0.8"]
+CHANNEL = "channel:0.5"
+MODELS = ["resnet50", "mobilenet_v2", "mlp_b1", "mlp_b64", "bert_base", "minilm"]
+WITH_CHANNEL = {"resnet50", "bert_base", "border"}
+
+
+class Failure(Exception):
+    """A network that does not run or gives something else; the message is one line."""
+
+
+def reference(model, feeds):
+    """ONNX Runtime's outputs by name."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return [dict(zip(names, session.run(names, feed))) for feed in feeds]
+
+
+def run_sparsec(args, model, feed, folder):
+    """Runs the model through the command line; returns a function from an output's name to its array."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    command = [args.sparsec, "run", str(model), "--output-dir", str(folder / "out")]
+    (folder / "out").mkdir()
+    for number, (name, array) in enumerate(feed.items()):
+        file = folder / f"in_{number}.npy"
+        np.save(file, array)
+        command += ["--input", f"{name}={file}"]
+    if args.interpret:
+        command.append("--interpret")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=args.timeout)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"ran for more than {args.timeout} s") from None
+    if done.returncode != 0:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise Failure(f"exit code {done.returncode}: {' | '.join(said[:4]) or 'no message'}")
+
+    def output(name):
+        file = folder / "out" / f"{name.replace('/', '_')}.npy"
+        if not file.exists():
+            raise Failure(f"no output {name!r}")
+        return np.load(file)
+
+    return output
+
+
+def difference(name, got, expected):
+    """The largest difference relative to the largest expected magnitude."""
+    if got.shape != expected.shape or got.dtype != expected.dtype:
+        raise Failure(f"{name} is {got.dtype}{list(got.shape)}, expected {expected.dtype}{list(expected.shape)}")
+    if expected.size == 0:
+        return 0.0
+    if not np.isfinite(expected).all():
+        raise Failure(f"{name}: ONNX Runtime's result is not finite, so it can't be compared")
+    if not np.isfinite(got).all():
+        raise Failure(f"{name} has {np.count_nonzero(~np.isfinite(got))} values that are not finite")
+    largest = np.abs(expected.astype(np.float64)).max()
+    error = np.abs(got.astype(np.float64) - expected).max()
+    return float(error / largest) if largest else float(error)
+
+
+def compare(args, name, model, scratch):
+    """The largest difference over all cases of one model file; raises Failure."""
+    worst = 0.0
+    cases = list(inputs.cases(name, model))
+    for (label, feed), expected in zip(cases, reference(model, [feed for _, feed in cases])):
+        try:
+            output = run_sparsec(args, model, feed, scratch)
+            for output_name, array in expected.items():
+                error = difference(output_name, output(output_name), array)
+                worst = max(worst, error)
+                if error > TOLERANCE:
+                    raise Failure(f"{output_name} differs by {error:.1e}")
+        except Failure as failure:
+            raise Failure(f"input shape {label}: {failure}" if len(cases) > 1 else str(failure)) from None
+    return worst
+
+
+def patterns_of(args, name):
+    if args.patterns:
+        return args.patterns
+    return PATTERNS + [CHANNEL] if name in WITH_CHANNEL else PATTERNS
+
+
+def check(args, name, pattern, dense):
+    """Prunes, compares and prints the line of one network in one pattern; returns whether it agreed."""
+    model = dense
+    if pattern != "dense":
+        model = dense.with_name(f"{dense.stem}.{pattern.replace(':', '_')}.onnx")
+        prune.prune(dense, model, pattern)
+    # A folder of its own for each check, so that several runs may share one --work.
+    scratch = args.work / ("interpreted" if args.interpret else "compiled") / model.stem
+    try:
+        result, good = f"max error {compare(args, name, model, scratch):.1e}  ok", True
+    except Failure as failure:
+        result, good = f"FAIL  {failure}", False
+    print(f"{dense.stem:20} {pattern:15} {result}", flush=True)
+    if good and not args.keep:
+        shutil.rmtree(scratch)
+        if model != dense:
+            model.unlink()
+    return good
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sparsec", required=True, help="the sparsec binary")
+    parser.add_argument("--work", required=True, type=Path, help="folder for models, inputs and outputs")
+    parser.add_argument("--small", action="store_true", help="the networks in miniature, and `border`")
+    parser.add_argument("--models", type=lambda s: s.split(","), help="names separated by commas")
+    parser.add_argument("--patterns", type=lambda s: s.split(","), help="patterns separated by commas, or dense")
+    parser.add_argument("--interpret", action="store_true", help="use sparsec's graph interpreter")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds for one run (default 900)")
+    parser.add_argument("--keep", action="store_true", help="delete nothing")
+    args = parser.parse_args()
+    args.models = args.models or MODELS + (["border"] if args.small else [])
+    for name in args.models:
+        if name not in (build.SMALL if args.small else build.FULL):
+            parser.error(f"unknown network {name!r}")
+    for pattern in args.patterns or []:
+        if pattern != "dense":
+            try:
+                prune.parse_pattern(pattern)
+            except ValueError as error:
+                parser.error(str(error))
+    if shutil.which(args.sparsec) is None:
+        parser.error(f"{args.sparsec} is not a program")
+    return args
+
+
+def main():
+    args = arguments()
+    results = []
+    for name in args.models:
+        dense = build.build(args.work, name, args.small)
+        results += [check(args, name, pattern, dense) for pattern in patterns_of(args, name)]
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    sys.exit(0 if all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()

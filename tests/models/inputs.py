@@ -1,0 +1,48 @@
+"""Seeded inputs for the networks that build.py writes, one dictionary of arrays a case."""
+
+import zlib
+
+import numpy as np
+import onnx
+
+# The values of the symbolic dimensions to test; a network that is not listed has none.
+DIMENSIONS = {
+    "minilm": [{"batch": 1, "seq": 1}, {"batch": 1, "seq": 64}, {"batch": 3, "seq": 17}, {"batch": 2, "seq": 512}],
+    "gpt2_decode": [{"past": 1}, {"past": 37}],
+}
+
+
+def cases(name, path):
+    """Yields (label, {input name: array}) for the network `name` stored at `path`."""
+    graph = onnx.load(path).graph
+    for dimensions in DIMENSIONS.get(name, [{}]):
+        label = "x".join(str(size) for size in dimensions.values()) or "fixed"
+        rng = np.random.default_rng(zlib.crc32(f"{name} {label}".encode()))
+        yield label, {value.name: _array(graph, value, dimensions, rng) for value in graph.input}
+
+
+def _array(graph, value, dimensions, rng):
+    tensor = value.type.tensor_type
+    shape = [dimensions[d.dim_param] if d.dim_param else d.dim_value for d in tensor.shape.dim]
+    if tensor.elem_type == onnx.TensorProto.FLOAT:
+        return rng.standard_normal(shape, dtype=np.float32)
+    if value.name == "attention_mask":
+        return _mask(shape, rng)
+    if value.name == "position_ids":
+        return np.full(shape, dimensions["past"], np.int64)
+    return rng.integers(0, _rows_of_table(graph, value.name), shape)
+
+
+def _mask(shape, rng):
+    """Ones, then zeros: sequences of random lengths; with more than one sequence the first fills its row."""
+    batch, seq = shape
+    lengths = rng.integers(1, seq + 1, batch)
+    if batch > 1:
+        lengths[0] = seq
+    return (np.arange(seq) < lengths[:, None]).astype(np.int64)
+
+
+def _rows_of_table(graph, indices):
+    """The number of rows of the table that the input `indices` looks up."""
+    table = next(n.input[0] for n in graph.node if n.op_type == "Gather" and n.input[1] == indices)
+    return next(t.dims[0] for t in graph.initializer if t.name == table)
