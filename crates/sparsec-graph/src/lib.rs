@@ -1,1 +1,18 @@
 //! Graph IR: operators with exact meaning, symbolic shapes, text form, verifier, shape inference, interpreter.
+//!
+//! A [`Graph`] is what a frontend produces and what the passes change. Its text form is what `sparsec opt` reads.
+
+mod dim;
+mod dtype;
+mod graph;
+mod op;
+mod scalar;
+mod types;
+
+pub use dim::{Atom, Bindings, Dim, Symbol};
+pub use dtype::DType;
+pub use graph::{ConstId, Constant, Def, Epilogue, Graph, Node, NodeId, Value, ValueId};
+pub use op::{ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis};
+pub use scalar::{BinaryOp, ScalarExpr, UnaryOp};
+pub use sparsec_sparse::Format;
+pub use types::{TensorData, TensorType};

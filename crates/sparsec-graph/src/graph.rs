@@ -1,0 +1,394 @@
+//! The graph: values, nodes, constants.
+//!
+//! Values are graph inputs, constants, or node results. Nodes keep their operands in order; petgraph holds the topology
+//! (one edge per operand that another node computes) and answers questions of order and reach. Its indices do not leave
+//! this file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+use sparsec_sparse::Format;
+
+use crate::{Op, ScalarExpr, TensorData, TensorType};
+
+macro_rules! entity {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u32);
+
+        impl $name {
+            /// The id of this number.
+            #[must_use]
+            pub fn from_u32(index: u32) -> Self {
+                $name(index)
+            }
+
+            /// Its number.
+            #[must_use]
+            pub fn as_u32(self) -> u32 {
+                self.0
+            }
+
+            /// Its number as an index.
+            #[must_use]
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+}
+
+entity!(
+    /// A tensor value: `%3`.
+    ValueId,
+    "%"
+);
+entity!(
+    /// A node: `n3`.
+    NodeId,
+    "n"
+);
+entity!(
+    /// A constant of the store: `@c3`.
+    ConstId,
+    "@c"
+);
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Def {
+    /// The graph input of this position.
+    Input(u32),
+    /// A constant.
+    Const(ConstId),
+    /// Result `1` of node `0`.
+    Node(NodeId, u32),
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Element type and shape.
+    pub ty: TensorType,
+    /// Where it comes from.
+    pub def: Def,
+    /// The name in the source model; empty where there is none.
+    pub name: String,
+}
+
+/// A node. Operands are in the order that [`Op`] documents, followed by those of the epilogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The operator.
+    pub op: Op,
+    /// Operands in order.
+    pub operands: Vec<ValueId>,
+    /// Results in order.
+    pub results: Vec<ValueId>,
+    /// The name of the node in the source model, for messages and reports.
+    pub name: String,
+    /// What is applied to each result element before it is stored.
+    pub epilogue: Option<Epilogue>,
+    /// How the constant weight (operand `lhs` of a contraction, `w` of a convolution) is stored.
+    pub format: Option<Format>,
+}
+
+/// A fused element-wise chain at the end of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Epilogue {
+    /// How many of the node's operands belong to the operator itself; the others are `$0, $1, ...` of `expr`.
+    pub first_operand: u32,
+    /// What is stored.
+    pub expr: ScalarExpr,
+}
+
+impl Node {
+    /// A node before it is put into a graph.
+    #[must_use]
+    pub fn new(op: Op, operands: Vec<ValueId>, name: impl Into<String>) -> Self {
+        Node { op, operands, results: Vec::new(), name: name.into(), epilogue: None, format: None }
+    }
+
+    /// The only result.
+    #[must_use]
+    pub fn result(&self) -> ValueId {
+        self.results[0]
+    }
+}
+
+/// A named constant of the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constant {
+    /// The name in the source model.
+    pub name: String,
+    /// Type and bytes.
+    pub data: TensorData,
+}
+
+/// A graph of tensor operators.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    name: String,
+    topology: StableDiGraph<Node, ()>,
+    values: Vec<Value>,
+    inputs: Vec<ValueId>,
+    outputs: Vec<(String, ValueId)>,
+    constants: Vec<Constant>,
+}
+
+impl Graph {
+    /// An empty graph.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Graph { name: name.into(), ..Graph::default() }
+    }
+
+    /// The graph's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds a graph input.
+    pub fn add_input(&mut self, name: impl Into<String>, ty: TensorType) -> ValueId {
+        let value = self.add_value(Value { ty, def: Def::Input(self.inputs.len() as u32), name: name.into() });
+        self.inputs.push(value);
+        value
+    }
+
+    /// Adds a constant and the value that holds it.
+    pub fn add_constant(&mut self, name: impl Into<String>, data: TensorData) -> ValueId {
+        let (name, id) = (name.into(), ConstId(self.constants.len() as u32));
+        let ty = data.ty();
+        self.constants.push(Constant { name: name.clone(), data });
+        self.add_value(Value { ty, def: Def::Const(id), name })
+    }
+
+    /// Adds a node with results of these types. The builder (`builder.rs`) infers the types first.
+    pub fn add_node(&mut self, mut node: Node, types: Vec<TensorType>) -> NodeId {
+        node.results.clear();
+        let name = node.name.clone();
+        let operands = node.operands.clone();
+        let id = NodeId(self.topology.add_node(node).index() as u32);
+        for (i, ty) in types.into_iter().enumerate() {
+            let name = if i == 0 { name.clone() } else { format!("{name}.{i}") };
+            let value = self.add_value(Value { ty, def: Def::Node(id, i as u32), name });
+            self.topology[index(id)].results.push(value);
+        }
+        for operand in operands {
+            self.connect(operand, id);
+        }
+        id
+    }
+
+    fn add_value(&mut self, value: Value) -> ValueId {
+        self.values.push(value);
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    fn connect(&mut self, operand: ValueId, user: NodeId) {
+        if let Some(Value { def: Def::Node(source, _), .. }) = self.values.get(operand.index()) {
+            self.topology.add_edge(index(*source), index(user), ());
+        }
+    }
+
+    /// Declares an output.
+    pub fn add_output(&mut self, name: impl Into<String>, value: ValueId) {
+        self.outputs.push((name.into(), value));
+    }
+
+    /// Graph inputs in order.
+    #[must_use]
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// Graph outputs in order, with their names.
+    #[must_use]
+    pub fn outputs(&self) -> &[(String, ValueId)] {
+        &self.outputs
+    }
+
+    /// A value.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// A value, to change its name or type.
+    pub fn value_mut(&mut self, id: ValueId) -> &mut Value {
+        &mut self.values[id.index()]
+    }
+
+    /// The type of a value.
+    #[must_use]
+    pub fn ty(&self, id: ValueId) -> &TensorType {
+        &self.values[id.index()].ty
+    }
+
+    /// Number of values ever added; ids are below it.
+    #[must_use]
+    pub fn value_count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.topology[index(id)]
+    }
+
+    /// A node's epilogue, to change it; its operands are changed with [`Graph::set_operands`].
+    pub fn node_attrs_mut(&mut self, id: NodeId) -> (&mut Op, &mut Option<Epilogue>, &mut Option<Format>) {
+        let node = &mut self.topology[index(id)];
+        (&mut node.op, &mut node.epilogue, &mut node.format)
+    }
+
+    /// Whether a node is still there.
+    #[must_use]
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.topology.contains_node(index(id))
+    }
+
+    /// The nodes in ascending order of id.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.topology.node_indices().map(|i| (NodeId(i.index() as u32), &self.topology[i]))
+    }
+
+    /// Number of nodes.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.topology.node_count()
+    }
+
+    /// The node that computes a value.
+    #[must_use]
+    pub fn producer(&self, value: ValueId) -> Option<NodeId> {
+        match self.value(value).def {
+            Def::Node(node, _) => Some(node),
+            Def::Input(_) | Def::Const(_) => None,
+        }
+    }
+
+    /// The constant that a value holds.
+    #[must_use]
+    pub fn constant(&self, value: ValueId) -> Option<&Constant> {
+        match self.value(value).def {
+            Def::Const(id) => self.constants.get(id.index()),
+            Def::Input(_) | Def::Node(..) => None,
+        }
+    }
+
+    /// The constants in order of id.
+    pub fn constants(&self) -> impl Iterator<Item = (ConstId, &Constant)> {
+        self.constants.iter().enumerate().map(|(i, c)| (ConstId(i as u32), c))
+    }
+
+    /// The nodes that use a value, ascending, each once. (Outputs are not nodes: see [`Graph::is_output`].)
+    #[must_use]
+    pub fn users(&self, value: ValueId) -> Vec<NodeId> {
+        let mut users: Vec<NodeId> = match self.value(value).def {
+            Def::Node(node, _) => self
+                .topology
+                .neighbors_directed(index(node), Direction::Outgoing)
+                .map(|i| NodeId(i.index() as u32))
+                .collect(),
+            Def::Input(_) | Def::Const(_) => self.nodes().map(|(id, _)| id).collect(),
+        };
+        users.sort_unstable();
+        users.dedup();
+        users.retain(|&u| self.node(u).operands.contains(&value));
+        users
+    }
+
+    /// Whether a value is a graph output.
+    #[must_use]
+    pub fn is_output(&self, value: ValueId) -> bool {
+        self.outputs.iter().any(|(_, v)| *v == value)
+    }
+
+    /// How often each value is used: as an operand (counted with multiplicity) or as an output.
+    #[must_use]
+    pub fn use_counts(&self) -> BTreeMap<ValueId, usize> {
+        let mut counts = BTreeMap::new();
+        let operands = self.nodes().flat_map(|(_, n)| n.operands.iter().copied());
+        for value in operands.chain(self.outputs.iter().map(|(_, v)| *v)) {
+            *counts.entry(value).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Replaces a node's operands.
+    pub fn set_operands(&mut self, id: NodeId, operands: Vec<ValueId>) {
+        let incoming: Vec<_> =
+            self.topology.edges_directed(index(id), Direction::Incoming).map(|e| e.id()).collect();
+        for edge in incoming {
+            self.topology.remove_edge(edge);
+        }
+        for &operand in &operands {
+            self.connect(operand, id);
+        }
+        self.topology[index(id)].operands = operands;
+    }
+
+    /// Makes every user of `from`, and every output, use `to` instead.
+    pub fn replace_uses(&mut self, from: ValueId, to: ValueId) {
+        for user in self.users(from) {
+            let operands =
+                self.node(user).operands.iter().map(|&v| if v == from { to } else { v }).collect();
+            self.set_operands(user, operands);
+        }
+        for (_, value) in &mut self.outputs {
+            if *value == from {
+                *value = to;
+            }
+        }
+    }
+
+    /// Removes a node. Its results must have no uses left.
+    pub fn remove_node(&mut self, id: NodeId) {
+        self.topology.remove_node(index(id));
+    }
+
+    /// The nodes such that each stands after those whose results it uses; among the ready ones the smallest id comes
+    /// first, so the order depends on nothing but the graph. Nodes on a cycle are left out (the verifier reports them).
+    #[must_use]
+    pub fn topological_order(&self) -> Vec<NodeId> {
+        let mut missing: BTreeMap<NodeIndex, usize> = BTreeMap::new();
+        let mut ready = std::collections::BTreeSet::new();
+        for i in self.topology.node_indices() {
+            let count = self.topology.edges_directed(i, Direction::Incoming).count();
+            missing.insert(i, count);
+            if count == 0 {
+                ready.insert(i);
+            }
+        }
+        let mut order = Vec::with_capacity(missing.len());
+        while let Some(next) = ready.pop_first() {
+            order.push(NodeId(next.index() as u32));
+            for edge in self.topology.edges_directed(next, Direction::Outgoing) {
+                if let Some(count) = missing.get_mut(&edge.target()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        ready.insert(edge.target());
+                    }
+                }
+            }
+        }
+        order
+    }
+}
+
+fn index(id: NodeId) -> NodeIndex {
+    NodeIndex::new(id.index())
+}

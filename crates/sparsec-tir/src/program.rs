@@ -1,0 +1,117 @@
+//! Programs: what is compiled to one library. Constants, memory, and the launches of kernels in order.
+
+use crate::{Expr, Kernel, Scalar};
+
+/// A whole model: kernels, the memory that they work on, and the order in which they run.
+///
+/// Expressions at this level are integer expressions whose [`Expr::Param`]s are the program's symbols.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The model's name, an identifier: prefix of every exported symbol.
+    pub name: String,
+    /// Names of the dimensions that are known only at run time.
+    pub symbols: Vec<String>,
+    /// Inputs in order.
+    pub inputs: Vec<Port>,
+    /// Outputs in order.
+    pub outputs: Vec<Port>,
+    /// Read-only data in order.
+    pub constants: Vec<ConstantInfo>,
+    /// Pieces of the arena in order.
+    pub arena: Vec<ArenaSlot>,
+    /// Bytes of arena that the slots need together.
+    pub arena_bytes: Option<Expr>,
+    /// Kernels of Stage III. Each is compiled once, however often it is launched.
+    pub kernels: Vec<Kernel>,
+    /// What `run` does.
+    pub launches: Vec<Launch>,
+}
+
+/// An input or output of the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Name in the model.
+    pub name: String,
+    /// Element type.
+    pub elem: Scalar,
+    /// Extents over the symbols. An input's extent that is a lone symbol defines that symbol at run time.
+    pub shape: Vec<Expr>,
+}
+
+/// Read-only data: its bytes are in a [`ConstantData`] beside the program, so that large weights are made when they are
+/// written and not before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConstantInfo {
+    /// Name for reports and symbols, unique.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Alignment in bytes, a power of two.
+    pub align: u32,
+}
+
+/// A piece of the arena.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArenaSlot {
+    /// Byte offset over the symbols, a multiple of 64.
+    pub offset: Expr,
+    /// Size in bytes over the symbols.
+    pub bytes: Expr,
+}
+
+/// Where a kernel's buffer argument lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Argument {
+    /// Input of the model.
+    Input(u32),
+    /// Output of the model.
+    Output(u32),
+    /// Constant, by index.
+    Constant(u32),
+    /// Arena slot, by index.
+    Arena(u32),
+}
+
+/// One call of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// Index into [`Program::kernels`].
+    pub kernel: u32,
+    /// What is computed, for reports: the names of the graph's nodes.
+    pub label: String,
+    /// Values of the kernel's params, over the program's symbols.
+    pub params: Vec<Expr>,
+    /// One per input or output buffer of the kernel, in order (scratch buffers have none), with a byte offset.
+    pub arguments: Vec<(Argument, Expr)>,
+}
+
+/// Gives the bytes of the program's constants.
+pub trait ConstantData {
+    /// The bytes of constant `index`, exactly [`ConstantInfo::bytes`] of them, written to `out`.
+    ///
+    /// # Errors
+    /// When writing fails.
+    fn write(&self, index: usize, out: &mut dyn std::io::Write) -> std::io::Result<()>;
+}
+
+impl Program {
+    /// Bytes of scratch that one worker needs for the largest kernel, each buffer aligned to 64.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> u64 {
+        self.kernels.iter().map(kernel_scratch_bytes).max().unwrap_or(0)
+    }
+}
+
+/// Bytes of scratch that one worker needs for a kernel: its scratch buffers in order, each aligned to 64.
+#[must_use]
+pub fn kernel_scratch_bytes(kernel: &Kernel) -> u64 {
+    kernel
+        .buffers
+        .iter()
+        .filter(|b| b.kind == crate::BufferKind::Scratch)
+        .map(|b| {
+            let elements: i64 = b.shape.iter().map(|d| d.as_int().unwrap_or(0)).product();
+            (elements.max(0) as u64 * b.elem.size() as u64).div_ceil(64) * 64
+        })
+        .sum()
+}
