@@ -1,1 +1,68 @@
 //! Sparsity patterns, their statistics, storage formats and exact conversions.
+//!
+//! A weight matrix W has `rows` outputs (M) and `cols` inputs (K) and arrives as a dense row-major slice. For a
+//! convolution the caller has already ordered the columns as (kernel position, channel), channels fastest, so that
+//! blocks and N:M groups lie along input channels.
+//!
+//! The pattern of zeros is known when a model is compiled, so this crate works in four steps, one module each:
+//!
+//! 1. [`Pattern`] says where the nonzeros are, without their values or type.
+//! 2. [`PatternStats`] and [`detect()`] describe a pattern for the cost model and for people.
+//! 3. [`Format`] names a way to store a matrix; [`Format::stored_bytes`] predicts its size from the pattern alone.
+//! 4. [`Stored::encode`] stores a matrix in a format, [`Storage::to_dense`] brings it back exactly, and
+//!    [`Storage::matmul`] is the oracle that kernels are tested against.
+//!
+//! Every step is deterministic: equal matrices give equal arrays on every machine.
+//!
+//! # What counts as a zero
+//!
+//! An element that compares equal to zero is not a nonzero, so `-0.0` is dropped and comes back as `+0.0`, which
+//! compares equal. NaN and infinities are nonzeros and are kept.
+//!
+//! # The worked example
+//!
+//! The documentation of every format stores this 4 x 8 matrix (dots are zeros):
+//!
+//! ```text
+//!          0 1 2 3 4 5 6 7
+//! row 0  [ 1 . 2 . . 3 . . ]
+//! row 1  [ . . . . . . . . ]
+//! row 2  [ 4 . 5 . . . . 6 ]
+//! row 3  [ 7 . . . . . . . ]
+//! ```
+
+mod blocks;
+mod bsr;
+mod csr;
+mod dense;
+mod detect;
+mod element;
+mod error;
+mod format;
+mod format_text;
+mod hyb;
+mod hyb_plan;
+mod nm;
+mod pattern;
+mod pruned;
+mod size;
+mod stats;
+mod storage;
+mod stored;
+
+pub use blocks::{BlockCensus, count_blocks};
+pub use bsr::Bsr;
+pub use csr::Csr;
+pub use dense::Dense;
+pub use detect::{BLOCK_CANDIDATES, NM_CANDIDATES, PatternKind, detect};
+pub use element::Element;
+pub use error::{FormatError, PatternError};
+pub use format::{Format, MAX_BLOCK, MAX_HYB_ROWS, MAX_NM, MAX_PARTITION};
+pub use hyb::{Hyb, HybGroup, HybStep};
+pub use hyb_plan::{HybBucket, HybParams, HybPartition};
+pub use nm::Nm;
+pub use pattern::Pattern;
+pub use pruned::Pruned;
+pub use stats::{BlockStats, NmStats, PartitionStats, PatternStats, RowLengths, StatsOptions};
+pub use storage::Storage;
+pub use stored::Stored;
