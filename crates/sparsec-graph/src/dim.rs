@@ -96,6 +96,25 @@ impl Dim {
         }
     }
 
+    /// The symbol, where this is nothing but one.
+    #[must_use]
+    pub fn as_symbol(&self) -> Option<&Symbol> {
+        match self.terms.first_key_value() {
+            Some((atoms, 1)) if self.terms.len() == 1 => match atoms.as_slice() {
+                [Atom::Sym(symbol)] => Some(symbol),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether this is a polynomial over symbols alone, without quotients, minima and maxima. Two polynomials are equal
+    /// for all values of the symbols exactly where they compare equal.
+    #[must_use]
+    pub fn is_polynomial(&self) -> bool {
+        self.terms.keys().flatten().all(|atom| matches!(atom, Atom::Sym(_)))
+    }
+
     /// Whether this is the constant `value`.
     #[must_use]
     pub fn is(&self, value: i64) -> bool {
@@ -108,10 +127,10 @@ impl Dim {
         if let (Some(a), Some(b)) = (self.as_const(), by.as_const())
             && b != 0
         {
-            return Dim::constant(a.div_euclid(b) - i64::from(b < 0 && a.rem_euclid(b) != 0));
+            let quotient = a.saturating_div(b);
+            return Dim::constant(quotient - i64::from((a < 0) != (b < 0) && a.wrapping_rem(b) != 0));
         }
-        self.exact_div(by)
-            .unwrap_or_else(|| Dim::atom(Atom::FloorDiv(Box::new(self.clone()), Box::new(by.clone()))))
+        self.exact_div(by).unwrap_or_else(|| Dim::atom(Atom::FloorDiv(Box::new(self.clone()), Box::new(by.clone()))))
     }
 
     /// `ceil(self / by)` for a positive `by`.
@@ -129,7 +148,7 @@ impl Dim {
         let (divisor, &coefficient) = by.terms.iter().next()?;
         let mut terms = BTreeMap::new();
         for (atoms, &c) in &self.terms {
-            if c % coefficient != 0 {
+            if c.checked_rem(coefficient)? != 0 {
                 return None;
             }
             let mut rest = atoms.clone();
@@ -142,23 +161,29 @@ impl Dim {
         Some(Dim { terms })
     }
 
-    /// The smaller of two extents.
+    /// The smaller of two extents. (Not [`Ord::min`], whose order of expressions means nothing.)
     #[must_use]
-    pub fn min(&self, other: &Dim) -> Dim {
+    pub fn minimum(&self, other: &Dim) -> Dim {
         match (self.clone() - other.clone()).as_const() {
             Some(d) if d <= 0 => self.clone(),
             Some(_) => other.clone(),
-            None => Dim::atom(Atom::Min(Box::new(self.clone()), Box::new(other.clone()))),
+            None => {
+                let (a, b) = if self <= other { (self, other) } else { (other, self) };
+                Dim::atom(Atom::Min(Box::new(a.clone()), Box::new(b.clone())))
+            }
         }
     }
 
-    /// The larger of two extents.
+    /// The larger of two extents. (Not [`Ord::max`].)
     #[must_use]
-    pub fn max(&self, other: &Dim) -> Dim {
+    pub fn maximum(&self, other: &Dim) -> Dim {
         match (self.clone() - other.clone()).as_const() {
             Some(d) if d >= 0 => self.clone(),
             Some(_) => other.clone(),
-            None => Dim::atom(Atom::Max(Box::new(self.clone()), Box::new(other.clone()))),
+            None => {
+                let (a, b) = if self <= other { (self, other) } else { (other, self) };
+                Dim::atom(Atom::Max(Box::new(a.clone()), Box::new(b.clone())))
+            }
         }
     }
 
@@ -173,7 +198,7 @@ impl Dim {
                     Atom::Sym(s) => *bindings.get(s)?,
                     Atom::FloorDiv(a, b) => {
                         let (a, b) = (a.eval(bindings)?, b.eval(bindings)?);
-                        a.checked_div(b)? - i64::from(a % b != 0 && ((a < 0) != (b < 0)))
+                        a.checked_div(b)? - i64::from(a.wrapping_rem(b) != 0 && ((a < 0) != (b < 0)))
                     }
                     Atom::Min(a, b) => a.eval(bindings)?.min(b.eval(bindings)?),
                     Atom::Max(a, b) => a.eval(bindings)?.max(b.eval(bindings)?),
@@ -195,8 +220,8 @@ impl Dim {
                 let factor = match atom {
                     Atom::Sym(s) => values.get(s).cloned().unwrap_or_else(|| Dim::atom(atom.clone())),
                     Atom::FloorDiv(a, b) => a.substitute(values).floor_div(&b.substitute(values)),
-                    Atom::Min(a, b) => a.substitute(values).min(&b.substitute(values)),
-                    Atom::Max(a, b) => a.substitute(values).max(&b.substitute(values)),
+                    Atom::Min(a, b) => a.substitute(values).minimum(&b.substitute(values)),
+                    Atom::Max(a, b) => a.substitute(values).maximum(&b.substitute(values)),
                 };
                 product = product * factor;
             }

@@ -225,6 +225,12 @@ impl Graph {
         &self.values[id.index()]
     }
 
+    /// A value, or `None` where the id is of no value of this graph.
+    #[must_use]
+    pub fn get_value(&self, id: ValueId) -> Option<&Value> {
+        self.values.get(id.index())
+    }
+
     /// A value, to change its name or type.
     pub fn value_mut(&mut self, id: ValueId) -> &mut Value {
         &mut self.values[id.index()]
@@ -330,8 +336,7 @@ impl Graph {
 
     /// Replaces a node's operands.
     pub fn set_operands(&mut self, id: NodeId, operands: Vec<ValueId>) {
-        let incoming: Vec<_> =
-            self.topology.edges_directed(index(id), Direction::Incoming).map(|e| e.id()).collect();
+        let incoming: Vec<_> = self.topology.edges_directed(index(id), Direction::Incoming).map(|e| e.id()).collect();
         for edge in incoming {
             self.topology.remove_edge(edge);
         }
@@ -344,8 +349,7 @@ impl Graph {
     /// Makes every user of `from`, and every output, use `to` instead.
     pub fn replace_uses(&mut self, from: ValueId, to: ValueId) {
         for user in self.users(from) {
-            let operands =
-                self.node(user).operands.iter().map(|&v| if v == from { to } else { v }).collect();
+            let operands = self.node(user).operands.iter().map(|&v| if v == from { to } else { v }).collect();
             self.set_operands(user, operands);
         }
         for (_, value) in &mut self.outputs {

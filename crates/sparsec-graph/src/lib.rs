@@ -2,9 +2,11 @@
 //!
 //! A [`Graph`] is what a frontend produces and what the passes change. Its text form is what `sparsec opt` reads.
 
+mod builder;
 mod dim;
 mod dtype;
 mod graph;
+pub mod infer;
 mod op;
 mod scalar;
 mod types;
@@ -12,6 +14,7 @@ mod types;
 pub use dim::{Atom, Bindings, Dim, Symbol};
 pub use dtype::DType;
 pub use graph::{ConstId, Constant, Def, Epilogue, Graph, Node, NodeId, Value, ValueId};
+pub use infer::{InferError, infer_node_types, infer_types};
 pub use op::{ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis};
 pub use scalar::{BinaryOp, ScalarExpr, UnaryOp};
 pub use sparsec_sparse::Format;

@@ -128,8 +128,7 @@ impl ContractSpec {
     pub fn parse(text: &str) -> Option<Self> {
         let (ins, out) = text.split_once("->")?;
         let (lhs, rhs) = ins.split_once(',')?;
-        let spec =
-            ContractSpec { lhs: lhs.chars().collect(), rhs: rhs.chars().collect(), out: out.chars().collect() };
+        let spec = ContractSpec { lhs: lhs.chars().collect(), rhs: rhs.chars().collect(), out: out.chars().collect() };
         spec.is_valid().then_some(spec)
     }
 
@@ -259,9 +258,6 @@ impl Op {
     /// Whether the operator computes each result element from the operand elements at the same (broadcast) place.
     #[must_use]
     pub fn is_elementwise(&self) -> bool {
-        matches!(
-            self,
-            Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Clip { .. } | Op::Cast(_) | Op::Map(_)
-        )
+        matches!(self, Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Clip { .. } | Op::Cast(_) | Op::Map(_))
     }
 }

@@ -72,7 +72,7 @@ pub struct TensorData {
 impl TensorData {
     /// Data of plain values; the shape's product must be the number of values.
     #[must_use]
-    pub fn from_vec<T: bytemuck::Pod>(dtype: DType, shape: &[usize], values: Vec<T>) -> Self {
+    pub fn from_vec<T: bytemuck::Pod + Send>(dtype: DType, shape: &[usize], values: Vec<T>) -> Self {
         debug_assert_eq!(dtype.size(), size_of::<T>());
         debug_assert_eq!(shape.iter().product::<usize>(), values.len());
         TensorData { dtype, shape: shape.to_vec(), bytes: Bytes::from_owner(PodVec(values)) }

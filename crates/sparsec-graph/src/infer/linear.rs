@@ -1,0 +1,79 @@
+//! Contractions and convolutions.
+
+use std::collections::BTreeMap;
+
+use super::window::{check_window, window_extent};
+use super::{Cx, InferError};
+use crate::{ContractSpec, ConvAttrs, Dim, TensorType};
+
+pub(super) fn contract(cx: &Cx<'_>, spec: &ContractSpec) -> Result<TensorType, InferError> {
+    let [lhs, rhs] = cx.exactly()?;
+    if !spec.is_valid() {
+        return Err(cx.attribute(format!("`{spec}` is no valid contraction")));
+    }
+    cx.same_dtype(lhs, rhs)?;
+    cx.numeric(0, lhs)?;
+    let mut extents: BTreeMap<char, &Dim> = BTreeMap::new();
+    for (operand, (labels, ty)) in [(&spec.lhs, lhs), (&spec.rhs, rhs)].into_iter().enumerate() {
+        if labels.len() != ty.rank() {
+            return Err(InferError::Rank {
+                op: cx.op,
+                operand,
+                expected: format!("{} (`{spec}`)", labels.len()),
+                found: ty.rank(),
+            });
+        }
+        for (&label, extent) in labels.iter().zip(&ty.shape) {
+            if let Some(known) = extents.insert(label, extent) {
+                cx.same_extent(&format!("label `{label}` of `{spec}`"), known, extent)?;
+            }
+        }
+    }
+    let shape: Vec<Dim> = spec.out.iter().filter_map(|label| extents.get(label).map(|d| (*d).clone())).collect();
+    Ok(TensorType::new(lhs.dtype, shape))
+}
+
+pub(super) fn conv(cx: &Cx<'_>, attrs: &ConvAttrs) -> Result<TensorType, InferError> {
+    let (x, w, bias) = match cx.operands {
+        [x, w] => (*x, *w, None),
+        [x, w, bias] => (*x, *w, Some(*bias)),
+        _ => return Err(cx.arity("2 or 3")),
+    };
+    cx.float(0, x)?;
+    cx.same_dtype(x, w)?;
+    let spatial = attrs.strides.len();
+    for (operand, ty) in [x, w].into_iter().enumerate() {
+        if ty.rank() != spatial + 2 {
+            return Err(InferError::Rank {
+                op: cx.op,
+                operand,
+                expected: format!("{}", spatial + 2),
+                found: ty.rank(),
+            });
+        }
+    }
+    check_window(cx, spatial, &attrs.strides, &attrs.pads, &attrs.dilations)?;
+    if attrs.groups < 1 {
+        return Err(cx.attribute(format!("{} groups", attrs.groups)));
+    }
+    let groups = Dim::constant(attrs.groups);
+    let what = "the channel axis (operand, and weight times groups)";
+    cx.same_extent(what, &x.shape[1], &(w.shape[1].clone() * groups.clone()))?;
+    if w.shape[0].exact_div(&groups).is_none() {
+        return Err(cx.attribute(format!("{} outputs don't divide into {groups} groups", w.shape[0])));
+    }
+    if let Some(bias) = bias {
+        cx.same_dtype(x, bias)?;
+        if bias.rank() != 1 {
+            return Err(InferError::Rank { op: cx.op, operand: 2, expected: "1".into(), found: bias.rank() });
+        }
+        cx.same_extent("the output channel axis (weight and bias)", &w.shape[0], &bias.shape[0])?;
+    }
+    let mut shape = vec![x.shape[0].clone(), w.shape[0].clone()];
+    for axis in 0..spatial {
+        let (stride, pad, dilation) = (attrs.strides[axis], attrs.pads[axis], attrs.dilations[axis]);
+        let kernel = &w.shape[axis + 2];
+        shape.push(window_extent(cx, &x.shape[axis + 2], kernel, stride, pad, dilation, false)?);
+    }
+    Ok(TensorType::new(x.dtype, shape))
+}
