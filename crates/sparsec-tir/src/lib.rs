@@ -4,12 +4,14 @@
 //! - Stage II, [`Kernel`] in [`Stage::Position`]: loops over stored entries, scheduled.
 //! - Stage III, [`Kernel`] in [`Stage::Flat`]: flat buffers, vector values. Backends read this and nothing else.
 
+mod builder;
 mod coordinate;
 mod expr;
 mod kernel;
 mod program;
 mod types;
 
+pub use builder::{KernelBuilder, load};
 pub use coordinate::{
     Axis, AxisId, AxisKind, CoordinateBuffer, CoordinateKernel, CoordinateMap, IterKind, Iteration, MapId,
 };
