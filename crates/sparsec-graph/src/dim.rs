@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::{Add, Mul, Sub};
 use std::sync::Arc;
 
+use crate::text::{DIM_FUNCTIONS, Name, Quoted};
+
 /// A named extent that is known only at run time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol(Arc<str>);
@@ -28,8 +30,9 @@ impl Symbol {
 }
 
 impl fmt::Display for Symbol {
+    /// The name, in quotes where it would not read back as a symbol (models call dimensions `past + 1`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        if DIM_FUNCTIONS.contains(&self.name()) { Quoted(&self.0).fmt(f) } else { Name(&self.0).fmt(f) }
     }
 }
 

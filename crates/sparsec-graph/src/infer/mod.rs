@@ -13,7 +13,7 @@ mod scalar;
 mod window;
 
 pub use error::InferError;
-pub(crate) use scalar::{TypedKind, TypedScalar, type_scalar};
+pub(crate) use scalar::{MAX_DEPTH as MAX_SCALAR_DEPTH, TypedKind, TypedScalar, type_scalar};
 
 use crate::{DType, Dim, Epilogue, Op, ScalarExpr, TensorType};
 

@@ -1,0 +1,139 @@
+//! Operators with their attributes and operands.
+
+use super::lexer::Token;
+use super::{Parsed, Parser};
+use crate::{BinaryOp, ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis, UnaryOp, ValueId};
+
+impl Parser<'_> {
+    /// An operator and its own operands (without the epilogue's).
+    pub(super) fn operator(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
+        let name = self.lexer.ident()?;
+        // What stands before the operands.
+        let prefix = match name {
+            "cast" => {
+                let dtype = self.lexer.ident()?.parse().map_err(|e: String| self.lexer.error(e))?;
+                Some(Op::Cast(dtype))
+            }
+            "map" => Some(Op::Map(self.scalar()?)),
+            "contract" => {
+                let text = self.lexer.string()?;
+                let spec = ContractSpec::parse(&text);
+                Some(Op::Contract(spec.ok_or_else(|| self.lexer.error("expected labels such as `mk,bk->bm`"))?))
+            }
+            "where" => Some(Op::Where),
+            _ => None,
+        };
+        if let Some(op) = prefix {
+            return Ok((op, self.value_list()?));
+        }
+        match name {
+            "pool" => return self.pool(),
+            "reduce" => return self.reduce(),
+            _ => {}
+        }
+        let elementwise = UnaryOp::from_name(name).map(Op::Unary).or(BinaryOp::from_name(name).map(Op::Binary));
+        if let Some(op) = elementwise {
+            return Ok((op, self.value_list()?));
+        }
+        let known = [
+            "clip",
+            "conv",
+            "softmax",
+            "layer_norm",
+            "batch_norm",
+            "reshape",
+            "transpose",
+            "expand",
+            "slice",
+            "concat",
+            "gather",
+            "pad",
+            "shape_of",
+        ];
+        if !known.contains(&name) {
+            return Err(self.lexer.error(format!("`{name}` is no operator")));
+        }
+        let operands = self.value_list()?;
+        Ok((self.attributes(name)?, operands))
+    }
+
+    /// The attributes of the operators that have them behind their operands.
+    fn attributes(&mut self, name: &str) -> Parsed<Op> {
+        Ok(match name {
+            "clip" => Op::Clip { lo: self.named("lo", Self::float)?, hi: self.named("hi", Self::float)? },
+            "conv" => Op::Conv(ConvAttrs {
+                strides: self.named("strides", Self::ints)?,
+                pads: self.named("pads", Self::pairs)?,
+                dilations: self.named("dilations", Self::ints)?,
+                groups: self.named("groups", Self::int)?,
+            }),
+            "softmax" => Op::Softmax { axis: self.named("axis", Self::axis)? },
+            "layer_norm" => Op::LayerNorm {
+                axis: self.named("axis", Self::axis)?,
+                axes: self.named("axes", Self::axis)?,
+                epsilon: self.named("epsilon", Self::float)?,
+            },
+            "batch_norm" => Op::BatchNorm { epsilon: self.named("epsilon", Self::float)? },
+            "reshape" => Op::Reshape(self.named("to", Self::dims)?),
+            "expand" => Op::Expand(self.named("to", Self::dims)?),
+            "transpose" => Op::Transpose(self.named("perm", Self::axes)?),
+            "slice" => Op::Slice(self.named("ranges", Self::ranges)?),
+            "concat" => Op::Concat { axis: self.named("axis", Self::axis)? },
+            "gather" => Op::Gather { axis: self.named("axis", Self::axis)? },
+            "pad" => Op::Pad { amounts: self.named("amounts", Self::pairs)?, value: self.named("value", Self::float)? },
+            _ => Op::ShapeOf(self.named("of", Self::dims)?),
+        })
+    }
+
+    /// `name value`.
+    fn named<T>(&mut self, name: &str, value: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.lexer.keyword(name)?;
+        value(self)
+    }
+
+    fn bool(&mut self) -> Parsed<bool> {
+        match self.lexer.ident()? {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(self.lexer.error(format!("expected `true` or `false`, found `{other}`"))),
+        }
+    }
+
+    fn pool(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
+        let kind = PoolKind::from_name(self.lexer.ident()?);
+        let kind = kind.ok_or_else(|| self.lexer.error("expected what the window computes"))?;
+        let operands = self.value_list()?;
+        let attrs = PoolAttrs {
+            kind,
+            kernel: self.named("kernel", Self::ints)?,
+            strides: self.named("strides", Self::ints)?,
+            pads: self.named("pads", Self::pairs)?,
+            dilations: self.named("dilations", Self::ints)?,
+            ceil: self.named("ceil", Self::bool)?,
+        };
+        Ok((Op::Pool(attrs), operands))
+    }
+
+    fn reduce(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
+        let kind = ReduceKind::from_name(self.lexer.ident()?);
+        let kind = kind.ok_or_else(|| self.lexer.error("expected what the reduction computes"))?;
+        let operands = self.value_list()?;
+        let axes = self.named("axes", Self::axes)?;
+        let keep = self.named("keep", Self::bool)?;
+        Ok((Op::Reduce { kind, axes, keep }, operands))
+    }
+
+    /// `[(start, len, step), ...]`.
+    fn ranges(&mut self) -> Parsed<Vec<SliceAxis>> {
+        self.list('[', ']', |p| {
+            p.lexer.expect(Token::Punct('('))?;
+            let start = p.dim()?;
+            p.lexer.expect(Token::Punct(','))?;
+            let len = p.dim()?;
+            p.lexer.expect(Token::Punct(','))?;
+            let step = p.int()?;
+            p.lexer.expect(Token::Punct(')'))?;
+            Ok(SliceAxis { start, len, step })
+        })
+    }
+}
