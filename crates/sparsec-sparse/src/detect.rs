@@ -5,8 +5,9 @@
 //!
 //! 1. *Zero*: no nonzero at all.
 //! 2. *Dense*: density of at least 0.95. A few stray zeros give no format anything to gain.
-//! 3. *Channel*: zero rows and columns are at least 5 % of the matrix, and the rest has a density of at least 0.98.
-//!    Asked before blocks, since whole zero rows also look like blocks.
+//! 3. *Channel*: zero rows and columns are at least 5 % of the matrix, and the rest has a density of at least 0.98,
+//!    which a random pattern would have with a probability below 10^-6. Asked before blocks, since whole zero rows also
+//!    look like blocks.
 //! 4. *Block*: the nonempty blocks of some candidate shape have a fill of at least 0.98, and a random pattern of this
 //!    density would show as many full blocks with a probability below 10^-6. The largest such shape wins; of equal
 //!    areas the taller one, which shares each load of X between more outputs. Asked before N:M, since a block needs
@@ -54,7 +55,7 @@ const DENSE: f64 = 0.95;
 const CHANNEL_REST: f64 = 0.98;
 const CHANNEL_SHARE: f64 = 0.05;
 const BLOCK_FILL: f64 = 0.98;
-const BLOCK_CHANCE_LOG10: f64 = -6.0;
+const CHANCE_LOG10: f64 = -6.0;
 const NM_FILL: f64 = 0.95;
 const NM_GROUPS: usize = 16;
 
@@ -127,13 +128,16 @@ fn detect_channel(pattern: &Pattern) -> Option<PatternKind> {
     let rest = rows_kept * cols_kept;
     let removed = 1.0 - ratio(rest, pattern.rows() * pattern.cols());
     let is_channel = removed >= CHANNEL_SHARE && ratio(pattern.nnz(), rest) >= CHANNEL_REST;
+    // As many nonzeros as keep the rows and columns alive are given; the others would all be there by chance.
+    let free = rest - rows_kept.max(cols_kept);
+    let is_channel = is_channel && free as f64 * pattern.density().log10() <= CHANCE_LOG10;
     is_channel.then_some(PatternKind::Channel { rows_kept: rows_kept as u32, cols_kept: cols_kept as u32 })
 }
 
 fn detect_block(pattern: &Pattern) -> Option<PatternKind> {
     let is_block = |&&(r, c): &&(u32, u32)| {
         let census = count_blocks(pattern, r, c);
-        census.covered_fill() >= BLOCK_FILL && chance_log10(&census, pattern.density()) <= BLOCK_CHANCE_LOG10
+        census.covered_fill() >= BLOCK_FILL && chance_log10(&census, pattern.density()) <= CHANCE_LOG10
     };
     BLOCK_CANDIDATES.iter().find(is_block).map(|&(r, c)| PatternKind::Block { r, c })
 }

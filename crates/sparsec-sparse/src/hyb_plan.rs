@@ -184,3 +184,43 @@ fn choose_padding(lengths: &[(usize, usize)], height: usize) -> Vec<bool> {
     }
     choice
 }
+
+#[cfg(test)]
+mod tests {
+    use super::choose_padding;
+
+    /// Stored entries when each length pads (bit set) or moves its remainder up; none when rows are left over.
+    fn entries(lengths: &[(usize, usize)], height: usize, pads: usize) -> Option<usize> {
+        let (mut waiting, mut entries) = (0, 0);
+        for (i, &(len, count)) in lengths.iter().enumerate() {
+            let rows = waiting + count;
+            let taken = if pads >> i & 1 == 1 { rows.div_ceil(height) } else { rows / height };
+            entries += taken * height * len;
+            waiting = rows.saturating_sub(taken * height);
+        }
+        (waiting == 0).then_some(entries)
+    }
+
+    #[test]
+    fn padding_stores_the_fewest_entries() {
+        let mut seed = 1u64;
+        let mut below = |bound: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((seed >> 33) % bound) as usize
+        };
+        for _ in 0..2000 {
+            let mut len = 0;
+            let lengths: Vec<(usize, usize)> = (0..below(8))
+                .map(|_| {
+                    len += 1 + below(6);
+                    (len, 1 + below(9))
+                })
+                .collect();
+            let height = 1 + below(5);
+            let choice = choose_padding(&lengths, height);
+            let pads = choice.iter().enumerate().fold(0, |bits, (i, &pad)| bits | usize::from(pad) << i);
+            let fewest = (0..1 << lengths.len()).filter_map(|pads| entries(&lengths, height, pads)).min();
+            assert_eq!(entries(&lengths, height, pads), fewest, "{lengths:?} in groups of {height}");
+        }
+    }
+}

@@ -30,6 +30,24 @@
 //! row 2  [ 4 . 5 . . . . 6 ]
 //! row 3  [ 7 . . . . . . . ]
 //! ```
+//!
+//! # Example
+//!
+//! ```
+//! use sparsec_sparse::{Format, Pattern, PatternKind, Storage, Stored, detect};
+//!
+//! // Outputs 0-3 read input 0, outputs 4-7 read input 1, and so on: blocks of four outputs.
+//! let weights: Vec<f32> = (0..64 * 16).map(|i| if i % 16 == i / 64 { 0.5 } else { 0.0 }).collect();
+//! let pattern = Pattern::of(64, 16, &weights)?;
+//! assert_eq!(detect(&pattern), PatternKind::Block { r: 4, c: 1 });
+//!
+//! let format: Format = "bsr<4,1>".parse()?;
+//! assert!(format.stored_bytes(&pattern, 4)? < Format::Csr.stored_bytes(&pattern, 4)?);
+//! let stored = Stored::encode(&format, 64, 16, &weights)?;
+//! assert_eq!(stored.to_dense(), weights);
+//! assert_eq!(stored.matmul(&[2.0; 16], 1)?, [1.0; 64]);
+//! # Ok::<(), sparsec_sparse::FormatError>(())
+//! ```
 
 mod blocks;
 mod bsr;
