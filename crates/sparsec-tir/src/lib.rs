@@ -8,8 +8,10 @@ mod builder;
 mod coordinate;
 mod expr;
 mod kernel;
+mod print;
 mod program;
 mod types;
+mod verify;
 
 pub use builder::{KernelBuilder, load};
 pub use coordinate::{
@@ -19,7 +21,7 @@ pub use expr::{Access, BinaryOp, CompareOp, Expr, ReduceOp, UnaryOp};
 pub use kernel::{
     Buffer, BufferId, BufferKind, For, Kernel, LoopKind, ParamId, Register, RegisterId, Stage, Stmt, Var, VarId,
 };
-pub use program::{
-    Argument, ArenaSlot, ConstantData, ConstantInfo, Launch, Port, Program, kernel_scratch_bytes,
-};
+pub use print::{is_identifier, print_coordinate, print_kernel};
+pub use program::{ArenaSlot, Argument, ConstantData, ConstantInfo, Launch, Port, Program, kernel_scratch_bytes};
 pub use types::{Scalar, Type};
+pub use verify::{MAX_LANES, TypeError, type_in_vector, type_of};
