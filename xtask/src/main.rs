@@ -1,2 +1,87 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks, run as `cargo xtask TASK`.
+//!
+//! This crate has no dependencies, so it builds before LLVM is installed; installing LLVM is its first task. Everything
+//! heavier (the demo, the mutated files) is a program of its own that a task builds and starts.
+#![allow(clippy::print_stdout, reason = "tasks talk to a person")]
+
+mod command;
+mod layers;
+mod python;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use command::{Outcome, Task, root, target_dir};
+
+const USAGE: &str = "\
+cargo xtask TASK
+
+  setup     installs what the build needs (LLVM 19, a C compiler, Python's venv) where it is missing
+  test      sets up, then runs every check of the project
+  demo      sets up, then compiles and runs the digits networks and a pruned ResNet-50; writes target/demo/report.html
+  models    sets up, then compares the full-size networks with ONNX Runtime; arguments go to tests/models/compare.py
+  fuzz      sets up, then feeds mutated models to the compiler; arguments: --count 2000, --seed 1
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((task, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let outcome = match task.as_str() {
+        "setup" if rest.is_empty() => setup::run(),
+        "test" if rest.is_empty() => test::run(),
+        "demo" => demo(rest),
+        "models" => models(rest),
+        "fuzz" => fuzz(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &[String]) -> Outcome {
+    setup::run()?;
+    Task::cargo("the demo")
+        .args(["run", "--release", "--quiet", "--package", "sparsec-demo", "--"])
+        .args(["--digits", "examples/digits", "--output"])
+        .arg(target_dir().join("demo"))
+        .args(arguments)
+        .run()
+}
+
+fn models(arguments: &[String]) -> Outcome {
+    setup::run()?;
+    let sparsec = build_release()?;
+    python::compare(&sparsec, &target_dir().join("models"), arguments)
+}
+
+fn fuzz(arguments: &[String]) -> Outcome {
+    setup::run()?;
+    let sparsec = build_release()?;
+    Task::cargo("mutated models")
+        .args(["run", "--release", "--quiet", "--package", "sparsec-tests", "--bin", "fuzz", "--", "--sparsec"])
+        .arg(sparsec)
+        .args(arguments)
+        .run()
+}
+
+/// Builds the command in release mode; returns its path.
+fn build_release() -> Result<std::path::PathBuf, String> {
+    Task::cargo("building sparsec").args(["build", "--release", "--package", "sparsec-cli"]).run()?;
+    Ok(root().join(target_dir()).join("release/sparsec"))
+}

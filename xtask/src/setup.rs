@@ -1,0 +1,87 @@
+//! `cargo xtask setup`: what the build needs from the system.
+//!
+//! Each requirement is a probe and the Debian packages that satisfy it. Nothing is installed where all probes succeed,
+//! which takes milliseconds; so every other task begins with this one.
+
+use std::path::Path;
+
+use crate::command::{Outcome, Task};
+
+struct Requirement {
+    what: &'static str,
+    packages: &'static [&'static str],
+    present: fn() -> bool,
+}
+
+const REQUIREMENTS: &[Requirement] = &[
+    Requirement { what: "LLVM 19", packages: &["llvm-19-dev", "libpolly-19-dev"], present: has_llvm },
+    Requirement {
+        what: "the libraries that LLVM links",
+        packages: &["zlib1g-dev", "libzstd-dev"],
+        present: || has_header("zlib.h") && has_header("zstd.h"),
+    },
+    Requirement {
+        what: "a C compiler",
+        packages: &["gcc", "libc6-dev"],
+        present: || Task::new("cc", "cc").arg("--version").succeeds() && has_header("stdio.h"),
+    },
+    Requirement {
+        what: "Python with venv",
+        packages: &["python3", "python3-venv"],
+        present: || Task::new("python3", "python3").args(["-c", "import venv, ensurepip"]).succeeds(),
+    },
+];
+
+/// Installs what is missing.
+pub(crate) fn run() -> Outcome {
+    let missing: Vec<&Requirement> = REQUIREMENTS.iter().filter(|r| !(r.present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<&str> = missing.iter().map(|r| r.what).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|r| r.packages).copied().collect();
+    println!("missing: {}", what.join(", "));
+    let install = ["install", "-y", "--no-install-recommends"];
+    let by_hand = format!("apt-get update && apt-get {} {}", install.join(" "), packages.join(" "));
+
+    let Some(apt) = apt() else {
+        return Err(format!("install {} and try again; on Debian 12, as root:\n  {by_hand}", what.join(", ")));
+    };
+    apt("apt-get update").arg("update").run()?;
+    apt("apt-get install")
+        .args(install)
+        .args(&packages)
+        .run()
+        .map_err(|e| format!("{e}\nIf the system has no such packages, install {} by hand.", what.join(", ")))?;
+
+    match missing.iter().find(|r| !(r.present)()) {
+        Some(r) => Err(format!("{} is still missing after the installation of {}", r.what, r.packages.join(", "))),
+        None => Ok(()),
+    }
+}
+
+/// How apt-get can be run without a question; `None` where it can't.
+fn apt() -> Option<fn(&str) -> Task> {
+    let has_apt = || Task::new("apt-get", "apt-get").arg("--version").succeeds();
+    let is_root = || Task::new("id", "id").arg("-u").output().is_ok_and(|id| id.trim() == "0");
+    let has_sudo = || Task::new("sudo", "sudo").args(["-n", "true"]).succeeds();
+    match () {
+        () if !has_apt() => None,
+        () if is_root() => Some(|name| Task::new(name, "apt-get").env("DEBIAN_FRONTEND", "noninteractive")),
+        () if has_sudo() => {
+            Some(|name| Task::new(name, "sudo").args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]))
+        }
+        () => None,
+    }
+}
+
+fn has_llvm() -> bool {
+    let prefix = std::env::var("LLVM_SYS_191_PREFIX").unwrap_or_else(|_| "/usr/lib/llvm-19".into());
+    let config = Path::new(&prefix).join("bin/llvm-config");
+    let polly = Path::new(&prefix).join("lib/libPolly.a");
+    polly.exists() && Task::new("llvm-config", config).arg("--version").output().is_ok_and(|v| v.starts_with("19."))
+}
+
+fn has_header(name: &str) -> bool {
+    ["/usr/include", "/usr/local/include"].iter().any(|folder| Path::new(folder).join(name).exists())
+}

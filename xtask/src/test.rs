@@ -1,0 +1,47 @@
+//! `cargo xtask test`: every check of the project, cheapest first.
+//!
+//! One profile serves all of it: cargo's `dev`, which is optimised lightly here and has overflow checks, debug assertions
+//! and the verifiers between the passes. The demo and the full-size models use `release`.
+
+use std::path::Path;
+
+use crate::command::{Outcome, Task, root, target_dir};
+use crate::{layers, python, setup};
+
+/// Runs all checks.
+pub(crate) fn run() -> Outcome {
+    setup::run()?;
+    layers::check()?;
+    Task::cargo("formatting").args(["fmt", "--all", "--check"]).run()?;
+    Task::cargo("clippy")
+        .args(["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"])
+        .run()?;
+    licences()?;
+    Task::cargo("building sparsec").args(["build", "--package", "sparsec-cli", "--locked"]).run()?;
+    let sparsec = target_dir().join("debug/sparsec");
+    Task::cargo("tests").args(["test", "--workspace", "--locked"]).env("SPARSEC", &sparsec).run()?;
+    python::unit_tests()?;
+    c_example(&sparsec)?;
+    python::compare(&sparsec, &target_dir().join("models-small"), &["--small"])?;
+    println!("== all checks passed");
+    Ok(())
+}
+
+/// Licences and sources of the dependencies, where cargo-deny is installed.
+fn licences() -> Outcome {
+    if !Task::cargo("cargo deny").args(["deny", "--version"]).succeeds() {
+        println!("== licences: skipped, cargo-deny is not installed");
+        return Ok(());
+    }
+    Task::cargo("licences").args(["deny", "--offline", "check", "licenses", "bans", "sources"]).run()
+}
+
+/// Builds and runs the C example against the static and the shared library.
+fn c_example(sparsec: &Path) -> Outcome {
+    let script = root().join("examples/c/build.sh");
+    Task::new("the C example", "bash")
+        .arg(script)
+        .env("SPARSEC", sparsec)
+        .env("OUT", target_dir().join("c-example"))
+        .run()
+}
