@@ -29,36 +29,46 @@ impl BlockCensus {
 pub fn count_blocks(pattern: &Pattern, r: u32, c: u32) -> BlockCensus {
     let (r, c) = (r.max(1) as usize, c.max(1) as usize);
     let (rows, cols) = (pattern.rows(), pattern.cols());
-    let mut census =
-        BlockCensus { total: rows.div_ceil(r) * cols.div_ceil(c), nonempty: 0, covered: 0, nnz: pattern.nnz() };
-    for_each_block_row(pattern, r, c, |block_row, block_cols| {
+    let total = rows.div_ceil(r) * cols.div_ceil(c);
+    let mut census = BlockCensus { total, nonempty: 0, covered: 0, nnz: pattern.nnz() };
+    // Only the last block of a row of blocks can be narrower.
+    let (last, short) = (cols.div_ceil(c).saturating_sub(1) as u32, cols.next_multiple_of(c) - cols);
+    walk_block_rows(pattern, r, c, |block_row, block_cols| {
         let height = r.min(rows - block_row * r);
+        let missing = if short > 0 && block_cols.contains(&last) { short } else { 0 };
         census.nonempty += block_cols.len();
-        // Only the last block of a row of blocks can be narrower.
-        let short = block_cols.last().map_or(0, |&last| c - c.min(cols - last as usize * c));
-        census.covered += height * (block_cols.len() * c - short);
+        census.covered += height * (block_cols.len() * c - missing);
     });
     census
 }
 
 /// Calls `visit(block row, nonempty block columns in increasing order)` for every row of blocks.
 pub(crate) fn for_each_block_row(pattern: &Pattern, r: usize, c: usize, mut visit: impl FnMut(usize, &[u32])) {
-    let mut seen = vec![false; pattern.cols().div_ceil(c)];
+    walk_block_rows(pattern, r, c, |block_row, block_cols| {
+        block_cols.sort_unstable();
+        visit(block_row, block_cols);
+    });
+}
+
+/// Calls `visit(block row, nonempty block columns in the order of their first nonzero)` for every row of blocks.
+fn walk_block_rows(pattern: &Pattern, r: usize, c: usize, mut visit: impl FnMut(usize, &mut [u32])) {
+    // The row of blocks that saw a block column last, plus one; rows of blocks are below 2^32.
+    let mut seen = vec![0u32; pattern.cols().div_ceil(c)];
     let mut found: Vec<u32> = Vec::new();
+    let width = c as u32;
     for block_row in 0..pattern.rows().div_ceil(r) {
+        let stamp = block_row as u32 + 1;
+        found.clear();
         for row in block_row * r..((block_row + 1) * r).min(pattern.rows()) {
             for &col in pattern.row(row) {
-                let block = col as usize / c;
-                if !seen[block] {
-                    seen[block] = true;
-                    found.push(block as u32);
+                let block = col / width;
+                let last = &mut seen[block as usize];
+                if *last != stamp {
+                    *last = stamp;
+                    found.push(block);
                 }
             }
         }
-        found.sort_unstable();
-        visit(block_row, &found);
-        for block in found.drain(..) {
-            seen[block as usize] = false;
-        }
+        visit(block_row, &mut found);
     }
 }

@@ -29,7 +29,7 @@ use crate::blocks::{BlockCensus, count_blocks};
 use crate::pattern::{Pattern, ratio};
 use crate::stats::NmStats;
 
-/// Block shapes (R outputs, C inputs) that detection knows, the preferred first.
+/// Block shapes (R outputs, C inputs) that detection knows, the preferred first; their sides are powers of two.
 pub const BLOCK_CANDIDATES: [(u32, u32); 15] = [
     (32, 32),
     (16, 16),
@@ -135,11 +135,15 @@ fn detect_channel(pattern: &Pattern) -> Option<PatternKind> {
 }
 
 fn detect_block(pattern: &Pattern) -> Option<PatternKind> {
+    // Cutting blocks into smaller aligned ones never lowers the fill, so pairs rule out most candidates at once.
+    let fill = |r, c| count_blocks(pattern, r, c).covered_fill();
+    let (has_tall, has_wide) = (fill(2, 1) >= BLOCK_FILL, fill(1, 2) >= BLOCK_FILL);
+    let is_possible = |&&(r, c): &&(u32, u32)| (r == 1 || has_tall) && (c == 1 || has_wide);
     let is_block = |&&(r, c): &&(u32, u32)| {
         let census = count_blocks(pattern, r, c);
         census.covered_fill() >= BLOCK_FILL && chance_log10(&census, pattern.density()) <= CHANCE_LOG10
     };
-    BLOCK_CANDIDATES.iter().find(is_block).map(|&(r, c)| PatternKind::Block { r, c })
+    BLOCK_CANDIDATES.iter().filter(is_possible).find(is_block).map(|&(r, c)| PatternKind::Block { r, c })
 }
 
 /// The base-10 logarithm of the probability that all nonempty blocks of a random pattern of density `d` are full.

@@ -5,7 +5,9 @@ mod common;
 use common::{Matrix, Random, dense_product, matrix};
 use half::{bf16, f16};
 use proptest::prelude::*;
-use sparsec_sparse::{Element, Format, FormatError, Hyb, HybParams, Pattern, Storage, Stored};
+use sparsec_sparse::{
+    BlockCensus, Element, Format, FormatError, Hyb, HybParams, Pattern, Storage, Stored, count_blocks,
+};
 
 /// A format that can store any matrix.
 fn plain_format() -> impl Strategy<Value = Format> {
@@ -135,6 +137,24 @@ proptest! {
         }
         prop_assert_eq!(entries, hyb.stored_entries());
         prop_assert_eq!(groups * in_flight as usize, hyb.row_ids().len());
+    }
+
+    #[test]
+    fn block_census((rows, cols, values) in matrix(), r in 1usize..9, c in 1usize..9) {
+        let mut census = BlockCensus { total: 0, nonempty: 0, covered: 0, nnz: 0 };
+        for row0 in (0..rows).step_by(r) {
+            for col0 in (0..cols).step_by(c) {
+                let (height, width) = (r.min(rows - row0), c.min(cols - col0));
+                let inside = (0..height * width).map(|i| values[(row0 + i / width) * cols + col0 + i % width]);
+                let nnz = inside.filter(|&value| value != 0.0).count();
+                census.total += 1;
+                census.nonempty += usize::from(nnz > 0);
+                census.covered += if nnz > 0 { height * width } else { 0 };
+                census.nnz += nnz;
+            }
+        }
+        let pattern = Pattern::of(rows, cols, &values).unwrap();
+        prop_assert_eq!(count_blocks(&pattern, r as u32, c as u32), census);
     }
 
     #[test]
