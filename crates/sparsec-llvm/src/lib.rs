@@ -1,1 +1,90 @@
 //! LLVM backend: flat tensor IR to machine code.
+//!
+//! [`emit`] takes a [`Program`] of Stage III kernels and returns one object file: the kernels, and the functions of the C
+//! ABI around them (`docs/c-abi.md`). The program's constants are not in it: code refers to the symbols
+//! `NAME_constant_0`, `NAME_constant_1`, ..., which the weights object of `sparsec-artifact` defines.
+//!
+//! The same program, target and options give the same bytes.
+
+mod convert;
+mod error;
+mod glue;
+mod kernel;
+mod memory;
+mod ops;
+mod pipeline;
+mod target;
+mod value;
+
+use inkwell::attributes::AttributeLoc;
+use inkwell::context::Context;
+use inkwell::targets::{FileType, TargetTriple};
+use sparsec_tir::Program;
+
+pub use error::EmitError;
+pub use target::{Arch, Target, TargetError};
+
+/// What to produce beside the object.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EmitOptions {
+    /// Assembly of the object.
+    pub assembly: bool,
+    /// LLVM's IR.
+    pub llvm_ir: bool,
+    /// Leave the IR as the emitter makes it: for reading, and for snapshots. The code is then slow.
+    pub unoptimised: bool,
+}
+
+/// Machine code of a program.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    /// A relocatable ELF object.
+    pub object: Vec<u8>,
+    /// Assembly, where asked for.
+    pub assembly: Option<String>,
+    /// LLVM's IR after optimisation, where asked for.
+    pub llvm_ir: Option<String>,
+}
+
+/// Compiles a program.
+///
+/// # Errors
+/// When a kernel is not flat or holds operations that earlier passes must expand, when the program is inconsistent, or
+/// when LLVM refuses the target.
+pub fn emit(program: &Program, target: &Target, options: EmitOptions) -> Result<Emitted, EmitError> {
+    let machine = target.machine()?;
+    let context = Context::create();
+    let module = context.create_module(&program.name);
+    module.set_source_file_name(&program.name);
+    module.set_triple(&TargetTriple::create(target.triple()));
+    module.set_data_layout(&machine.get_target_data().get_data_layout());
+    let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma: target.has_fma() };
+    let mut kernels = Vec::new();
+    for k in &program.kernels {
+        kernels.push(kernel::emit_kernel(&cx, &program.name, k)?);
+    }
+    glue::emit_glue(&cx, program, &kernels).map_err(|e| e.in_program(&program.name))?;
+    set_attributes(&cx, target);
+    pipeline::verify(&cx)?;
+    if !options.unoptimised {
+        pipeline::optimise(&cx, &machine)?;
+    }
+    let llvm_ir = options.llvm_ir.then(|| cx.module.print_to_string().to_string());
+    let assembly = match options.assembly {
+        true => {
+            let bytes = pipeline::machine_code(&cx, &machine, FileType::Assembly)?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        false => None,
+    };
+    let object = pipeline::machine_code(&cx, &machine, FileType::Object)?;
+    Ok(Emitted { object, assembly, llvm_ir })
+}
+
+/// What every function is told. Without the preferred width, LLVM splits 512-bit vectors on CPUs whose tuning says so.
+fn set_attributes(cx: &value::Cx<'_>, target: &Target) {
+    let width = cx.context.create_string_attribute("prefer-vector-width", &target.vector_bits().to_string());
+    for function in cx.module.get_functions().filter(|f| f.count_basic_blocks() > 0) {
+        function.add_attribute(AttributeLoc::Function, width);
+    }
+}

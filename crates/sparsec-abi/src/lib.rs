@@ -1,0 +1,94 @@
+//! The C ABI of compiled models, in one place.
+//!
+//! Three crates must agree on it: the backend that emits the functions, the artefact writer that prints the header, and
+//! the runtime that calls them from Rust. The words are those of `docs/c-abi.md`.
+
+mod layout;
+mod status;
+
+pub use layout::{Body, Parallel, ParallelFor, RawTensor};
+pub use status::Status;
+
+/// Version of the ABI: raised by every change that a compiled caller could notice.
+pub const ABI_VERSION: u32 = 1;
+
+/// Largest extent that a dimension may have at run time.
+pub const MAX_EXTENT: i64 = 1 << 31;
+
+/// Largest number of threads that a `sparsec_parallel` may claim.
+pub const MAX_THREADS: i32 = 4096;
+
+/// Bytes of a context, as told by `NAME_context_bytes`. Fields behind the used ones are reserved.
+pub const CONTEXT_BYTES: u64 = 128;
+
+/// Alignment of contexts, arenas, scratch memory and arena slots, in bytes.
+pub const MEMORY_ALIGN: u64 = 64;
+
+/// Stands in a symbolic shape for an extent that is neither a constant nor a lone symbol.
+pub const EXTENT_EXPRESSION: i64 = i64::MIN;
+
+/// An extent as the `NAME_*_extents` functions tell it: a lone symbol `s` is `-1 - s`.
+#[must_use]
+pub const fn symbol_extent(symbol: u32) -> i64 {
+    -1 - symbol as i64
+}
+
+/// The code of an element type: ONNX's `TensorProto.DataType`, which is stable and known to every tool of the field.
+/// Names are those of the tensor IR (`f32`, `bool`, ...).
+#[must_use]
+pub fn dtype_code(name: &str) -> Option<i32> {
+    DTYPES.iter().find(|d| d.1 == name).map(|d| d.0)
+}
+
+/// Every element type: code, name in the tensor IR, name in the header's enumeration, size in bytes.
+pub const DTYPES: [(i32, &str, &str, usize); 13] = [
+    (1, "f32", "SPARSEC_F32", 4),
+    (2, "u8", "SPARSEC_U8", 1),
+    (3, "i8", "SPARSEC_I8", 1),
+    (4, "u16", "SPARSEC_U16", 2),
+    (5, "i16", "SPARSEC_I16", 2),
+    (6, "i32", "SPARSEC_I32", 4),
+    (7, "i64", "SPARSEC_I64", 8),
+    (9, "bool", "SPARSEC_BOOL", 1),
+    (10, "f16", "SPARSEC_F16", 2),
+    (11, "f64", "SPARSEC_F64", 8),
+    (12, "u32", "SPARSEC_U32", 4),
+    (13, "u64", "SPARSEC_U64", 8),
+    (16, "bf16", "SPARSEC_BF16", 2),
+];
+
+/// The object symbol of a constant of a model. The code refers to it and the weights object defines it.
+#[must_use]
+pub fn constant_symbol(model: &str, index: usize) -> String {
+    format!("{model}_constant_{index}")
+}
+
+/// The exported functions of a model, without the prefix `NAME_`.
+pub const FUNCTIONS: [&str; 26] = [
+    "abi_version",
+    "status_message",
+    "context_bytes",
+    "create",
+    "create_in",
+    "destroy",
+    "set_parallel",
+    "set_arena",
+    "reserve",
+    "arena_bytes",
+    "run",
+    "infer_dims",
+    "symbol_count",
+    "symbol_name",
+    "input_count",
+    "input_name",
+    "input_dtype",
+    "input_rank",
+    "input_extents",
+    "input_shape",
+    "output_count",
+    "output_name",
+    "output_dtype",
+    "output_rank",
+    "output_extents",
+    "output_shape",
+];

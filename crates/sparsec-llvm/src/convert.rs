@@ -1,0 +1,122 @@
+//! Conversions between scalar types, lane by lane.
+//!
+//! Whatever goes from or to `f16` and `bf16` goes through `f32`, so that no target needs a library function for it (with
+//! F16C or NEON the step from `f16` to `f32` is one instruction). A value that is not exact in `f32` (`f64`, wide
+//! integers) is then rounded twice.
+
+use inkwell::IntPredicate;
+use inkwell::values::{BasicValueEnum, InstructionOpcode};
+use sparsec_tir::{Scalar, Type};
+
+use crate::error::{Emit, EmitError, invalid};
+use crate::value::{Cx, Value};
+
+impl<'c> Cx<'c> {
+    /// The value as another scalar type. Floats to integers truncate and saturate, NaN gives 0.
+    pub(crate) fn convert(&self, to: Scalar, x: Value<'c>) -> Emit<Value<'c>> {
+        let from = x.ty.scalar;
+        let ty = Type { scalar: to, lanes: x.ty.lanes };
+        let cast = |op: InstructionOpcode| -> Emit<Value<'c>> {
+            Ok(Value::new(self.builder.build_cast(op, x.raw, self.type_of(ty), "")?, ty))
+        };
+        if from == to {
+            return Ok(x);
+        }
+        if matches!(from, Scalar::F16 | Scalar::BF16) && to != Scalar::F32 {
+            let wide = self.convert(Scalar::F32, x)?;
+            return self.convert(to, wide);
+        }
+        if matches!(to, Scalar::F16 | Scalar::BF16) && from != Scalar::F32 {
+            let wide = self.convert(Scalar::F32, x)?;
+            return self.convert(to, wide);
+        }
+        match (from, to) {
+            (Scalar::BF16, _) => self.bf16_to_f32(x),
+            (_, Scalar::BF16) => self.f32_to_bf16(x),
+            (_, Scalar::Bool) => self.compare(sparsec_tir::CompareOp::Ne, x, self.zero(x.ty)),
+            (Scalar::F16, _) | (Scalar::F32, Scalar::F64) => cast(InstructionOpcode::FPExt),
+            (_, Scalar::F16) | (Scalar::F64, Scalar::F32) => cast(InstructionOpcode::FPTrunc),
+            _ if from.is_float() => {
+                let name = if to.is_signed() { "llvm.fptosi.sat" } else { "llvm.fptoui.sat" };
+                let types = [self.type_of(ty), x.raw.get_type()];
+                Ok(Value::new(self.intrinsic_value(name, &types, &[x.raw.into()])?, ty))
+            }
+            _ if to.is_float() && from.is_signed() => cast(InstructionOpcode::SIToFP),
+            _ if to.is_float() => cast(InstructionOpcode::UIToFP),
+            _ if from != Scalar::Bool && to.size() < from.size() => cast(InstructionOpcode::Trunc),
+            _ if from != Scalar::Bool && to.size() == from.size() => Ok(Value { raw: x.raw, ty }),
+            _ if from.is_signed() => cast(InstructionOpcode::SExt),
+            _ => cast(InstructionOpcode::ZExt),
+        }
+    }
+
+    /// The same bits as another type.
+    pub(crate) fn bitcast(&self, to: Type, x: Value<'c>) -> Emit<Value<'c>> {
+        let bits = |t: Type| match t.scalar {
+            Scalar::Bool => None,
+            s => Some(s.size() * 8 * usize::from(t.lanes)),
+        };
+        if bits(to).is_none() || bits(to) != bits(x.ty) {
+            return invalid(format!("bitcast of {} to {to}", x.ty));
+        }
+        Ok(Value::new(self.builder.build_bit_cast(x.raw, self.type_of(to), "")?, to))
+    }
+
+    fn bf16_to_f32(&self, x: Value<'c>) -> Emit<Value<'c>> {
+        let wide = Type { scalar: Scalar::U32, lanes: x.ty.lanes };
+        let bits = self.builder.build_cast(InstructionOpcode::ZExt, x.raw, self.type_of(wide), "")?;
+        let bits = self.op(InstructionOpcode::Shl, bits, self.lanes_of(wide, 16)?)?;
+        self.bitcast(Type { scalar: Scalar::F32, lanes: x.ty.lanes }, Value::new(bits, wide))
+    }
+
+    /// Rounds to nearest, halves to even: adds half of the last kept bit's weight, less one where that bit is even.
+    fn f32_to_bf16(&self, x: Value<'c>) -> Emit<Value<'c>> {
+        let wide = Type { scalar: Scalar::U32, lanes: x.ty.lanes };
+        let ty = Type { scalar: Scalar::BF16, lanes: x.ty.lanes };
+        let bits = self.bitcast(wide, x)?.raw;
+        let sixteen = self.lanes_of(wide, 16)?;
+        let kept = self.op(InstructionOpcode::LShr, bits, sixteen)?;
+        let odd = self.op(InstructionOpcode::And, kept, self.lanes_of(wide, 1)?)?;
+        let bias = self.op(InstructionOpcode::Add, odd, self.lanes_of(wide, 0x7fff)?)?;
+        let rounded = self.op(InstructionOpcode::Add, bits, bias)?;
+        let rounded = self.op(InstructionOpcode::LShr, rounded, sixteen)?;
+        let nan = self.op(InstructionOpcode::Or, kept, self.lanes_of(wide, 0x40)?)?;
+        let ordered = self.compare(sparsec_tir::CompareOp::Eq, x, x)?;
+        let chosen = self.select(ordered, Value::new(rounded, wide), Value::new(nan, wide))?;
+        Ok(Value::new(self.builder.build_cast(InstructionOpcode::Trunc, chosen.raw, self.type_of(ty), "")?, ty))
+    }
+
+    /// An operation of LLVM on two values of one type.
+    pub(crate) fn op(
+        &self,
+        op: InstructionOpcode,
+        x: BasicValueEnum<'c>,
+        y: BasicValueEnum<'c>,
+    ) -> Emit<BasicValueEnum<'c>> {
+        Ok(self.builder.build_binop(op, x, y, "")?)
+    }
+
+    /// An integer constant in every lane.
+    pub(crate) fn lanes_of(&self, ty: Type, value: i64) -> Emit<BasicValueEnum<'c>> {
+        let one = self.constant_int(value, ty.scalar)?;
+        Ok(self.splat(one, ty.lanes)?.raw)
+    }
+
+    /// A comparison of integers of LLVM, scalar or vector.
+    pub(crate) fn icmp(
+        &self,
+        predicate: IntPredicate,
+        x: BasicValueEnum<'c>,
+        y: BasicValueEnum<'c>,
+    ) -> Emit<BasicValueEnum<'c>> {
+        Ok(match (x, y) {
+            (BasicValueEnum::IntValue(x), BasicValueEnum::IntValue(y)) => {
+                self.builder.build_int_compare(predicate, x, y, "")?.into()
+            }
+            (BasicValueEnum::VectorValue(x), BasicValueEnum::VectorValue(y)) => {
+                self.builder.build_int_compare(predicate, x, y, "")?.into()
+            }
+            _ => return Err(EmitError::Llvm("comparison of unlike values".to_owned())),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Checks of the tensors that a caller gives, before anything is computed.
+
+use inkwell::values::{FunctionValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, IntPredicate};
+use sparsec_abi::Status;
+use sparsec_tir::{Expr, Port};
+
+use super::Glue;
+use super::function::{Fun, Seen};
+use super::symbolic::Symbolic;
+use crate::error::{Emit, invalid};
+
+/// Byte offsets in `sparsec_tensor`, and its size.
+pub(super) mod tensor {
+    pub(in crate::glue) const DATA: i64 = 0;
+    pub(super) const SHAPE: i64 = 8;
+    pub(super) const STRIDES: i64 = 16;
+    pub(super) const RANK: i64 = 24;
+    pub(super) const DTYPE: i64 = 28;
+    pub(in crate::glue) const SIZE: i64 = 32;
+}
+
+impl<'c> Glue<'_, 'c> {
+    /// `int32_t infer(const sparsec_tensor* inputs, int64_t* dims, int64_t* bytes)`: checks the inputs, and tells the
+    /// symbols' values and the size of each input. Exported without the sizes as `infer_dims`.
+    pub(super) fn emit_infer(&self) -> Emit<FunctionValue<'c>> {
+        let cx = self.cx;
+        let p = cx.context.ptr_type(AddressSpace::default());
+        let mut f = Fun::status(cx, &self.name("infer"), Seen::Internal, &[p.into(), p.into(), p.into()]);
+        let (inputs, dims, bytes) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
+        if !self.program.inputs.is_empty() {
+            f.require_pointer(inputs)?;
+        }
+        let mut symbols: Vec<Option<IntValue<'c>>> = vec![None; self.program.symbols.len()];
+        let mut later: Vec<(&Expr, IntValue<'c>)> = Vec::new();
+        for (i, port) in self.program.inputs.iter().enumerate() {
+            let given = cx.byte_address(inputs, cx.int(i as i64 * tensor::SIZE))?;
+            let extents = self.load_extents(&mut f, given, port)?;
+            for (e, extent) in port.shape.iter().zip(&extents) {
+                match e {
+                    Expr::Int(fixed, _) => {
+                        let good = f.compare(IntPredicate::EQ, *extent, cx.int(*fixed))?;
+                        f.require(good, Status::Extent)?;
+                    }
+                    Expr::Param(s) => match symbols.get_mut(s.index()) {
+                        Some(Some(known)) => {
+                            let good = f.compare(IntPredicate::EQ, *extent, *known)?;
+                            f.require(good, Status::Symbol)?;
+                        }
+                        Some(slot) => *slot = Some(*extent),
+                        None => return invalid(format!("symbol {} does not exist", s.0)),
+                    },
+                    other => later.push((other, *extent)),
+                }
+            }
+            let size = self.check_memory(&mut f, given, port, &extents)?;
+            f.store(size, bytes, i as i64 * 8)?;
+        }
+        let symbols: Vec<_> = symbols.into_iter().flatten().collect();
+        for (e, extent) in later {
+            let mut eval = Symbolic::new(cx, &symbols);
+            let expected = eval.eval(e)?;
+            let good = f.compare(IntPredicate::EQ, extent, expected)?;
+            let good = cx.builder.build_and(good, eval.fits()?, "")?;
+            f.require(good, Status::Symbol)?;
+        }
+        for (s, value) in symbols.iter().enumerate() {
+            f.store(*value, dims, s as i64 * 8)?;
+        }
+        let infer = f.finish_ok()?;
+
+        let mut f = Fun::status(cx, &self.name("infer_dims"), Seen::Exported, &[p.into(), p.into()]);
+        if !self.program.symbols.is_empty() {
+            f.require_pointer(f.pointer(1)?)?;
+        }
+        let sizes = f.stack(self.program.inputs.len())?;
+        let status = f.call_int(infer, &[f.param(0)?, f.param(1)?, sizes.into()])?;
+        f.finish(Some(status.into()))?;
+        Ok(infer)
+    }
+
+    /// `int32_t check_outputs(const sparsec_tensor* outputs, const int64_t* dims, int64_t* bytes)`.
+    pub(super) fn emit_check_outputs(&self) -> Emit<FunctionValue<'c>> {
+        let cx = self.cx;
+        let p = cx.context.ptr_type(AddressSpace::default());
+        let mut f = Fun::status(cx, &self.name("check_outputs"), Seen::Internal, &[p.into(), p.into(), p.into()]);
+        let (outputs, dims, bytes) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
+        if !self.program.outputs.is_empty() {
+            f.require_pointer(outputs)?;
+        }
+        let symbols = self.load_dims(&mut f, dims)?;
+        for (i, port) in self.program.outputs.iter().enumerate() {
+            let given = cx.byte_address(outputs, cx.int(i as i64 * tensor::SIZE))?;
+            let extents = self.load_extents(&mut f, given, port)?;
+            let expected = self.extents(&mut f, port, &symbols)?;
+            for (extent, expected) in extents.iter().zip(&expected) {
+                let good = f.compare(IntPredicate::EQ, *extent, *expected)?;
+                f.require(good, Status::OutputShape)?;
+            }
+            let size = self.check_memory(&mut f, given, port, &extents)?;
+            f.store(size, bytes, i as i64 * 8)?;
+        }
+        f.finish_ok()
+    }
+
+    /// Checks rank and element type, and loads the extents, each checked to be a dimension.
+    fn load_extents(&self, f: &mut Fun<'_, 'c>, given: PointerValue<'c>, port: &Port) -> Emit<Vec<IntValue<'c>>> {
+        let rank = f.load_i32(given, tensor::RANK)?;
+        let good = f.compare(IntPredicate::EQ, rank, f.i32(port.shape.len() as i64))?;
+        f.require(good, Status::Rank)?;
+        let dtype = f.load_i32(given, tensor::DTYPE)?;
+        let good = f.compare(IntPredicate::EQ, dtype, f.i32(i64::from(Self::dtype(port)?)))?;
+        f.require(good, Status::Dtype)?;
+        let mut extents = Vec::new();
+        if !port.shape.is_empty() {
+            let shape = f.load_pointer(given, tensor::SHAPE)?;
+            f.require_pointer(shape)?;
+            for d in 0..port.shape.len() {
+                let extent = f.load_i64(shape, d as i64 * 8)?;
+                self.require_dimension(f, extent)?;
+                extents.push(extent);
+            }
+        }
+        Ok(extents)
+    }
+
+    /// Checks strides and data pointer, and returns the size in bytes.
+    fn check_memory(
+        &self,
+        f: &mut Fun<'_, 'c>,
+        given: PointerValue<'c>,
+        port: &Port,
+        extents: &[IntValue<'c>],
+    ) -> Emit<IntValue<'c>> {
+        let cx = self.cx;
+        let mut eval = Symbolic::new(cx, &[]);
+        let mut strides = Vec::new();
+        let mut elements = cx.int(1);
+        for extent in extents.iter().rev() {
+            strides.push(elements);
+            elements = eval.product(elements, *extent)?;
+        }
+        strides.reverse();
+        let size = eval.product(elements, cx.int(port.elem.size() as i64))?;
+        f.require(eval.fits()?, Status::TooLarge)?;
+        if !extents.is_empty() {
+            let told = f.load_pointer(given, tensor::STRIDES)?;
+            let present = cx.builder.build_is_not_null(told, "")?;
+            f.when(present, |f| {
+                for (d, (extent, expected)) in extents.iter().zip(&strides).enumerate() {
+                    let stride = f.load_i64(told, d as i64 * 8)?;
+                    let same = f.compare(IntPredicate::EQ, stride, *expected)?;
+                    let single = f.compare(IntPredicate::SLE, *extent, cx.int(1))?;
+                    let good = cx.builder.build_or(same, single, "")?;
+                    f.require(good, Status::Strides)?;
+                }
+                Ok(())
+            })?;
+        }
+        let data = f.load_pointer(given, tensor::DATA)?;
+        let there = cx.builder.build_is_not_null(data, "")?;
+        let empty = f.compare(IntPredicate::EQ, size, cx.int(0))?;
+        let good = cx.builder.build_or(there, empty, "")?;
+        f.require(good, Status::NullPointer)?;
+        let aligned = f.aligned(data, port.elem.size() as u64)?;
+        f.require(aligned, Status::Alignment)?;
+        Ok(size)
+    }
+}

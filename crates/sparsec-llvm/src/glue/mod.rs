@@ -1,0 +1,108 @@
+//! The functions that a caller sees, and what they need: contexts, checks, queries, and `run`.
+//!
+//! They are built with LLVM's builder and not written in C, so that a model can be compiled for any target without a C
+//! compiler for it. `docs/c-abi.md` says what each does; `sparsec-abi` holds the numbers.
+
+mod check;
+mod context;
+mod function;
+mod query;
+mod run;
+mod symbolic;
+
+use inkwell::AddressSpace;
+use inkwell::types::FunctionType;
+use inkwell::values::FunctionValue;
+use sparsec_tir::{Expr, Port, Program};
+
+use crate::error::{Emit, invalid};
+use crate::value::Cx;
+
+/// Emits all exported functions. `kernels` are the program's, in order.
+pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionValue<'c>]) -> Emit<()> {
+    let glue = Glue { cx, program };
+    glue.verify()?;
+    glue.emit_queries()?;
+    let need = glue.emit_need()?;
+    glue.emit_contexts(need)?;
+    let infer = glue.emit_infer()?;
+    let outputs = glue.emit_check_outputs()?;
+    glue.emit_run(kernels, need, infer, outputs)
+}
+
+/// `void(const int64_t* params, void* const* buffers, char* scratch, int64_t begin, int64_t end)`.
+pub(crate) fn kernel_type<'c>(cx: &Cx<'c>) -> FunctionType<'c> {
+    let (p, i) = (cx.context.ptr_type(AddressSpace::default()), cx.i64());
+    cx.context.void_type().fn_type(&[p.into(), p.into(), p.into(), i.into(), i.into()], false)
+}
+
+/// The program whose functions are emitted.
+struct Glue<'a, 'c> {
+    cx: &'a Cx<'c>,
+    program: &'a Program,
+}
+
+/// Byte offsets of a context's fields.
+mod field {
+    /// `i32`: 1 while a call uses the context.
+    pub(super) const BUSY: i64 = 0;
+    /// `i32`: 1 where the context itself came from `malloc`.
+    pub(super) const OWNED: i64 = 4;
+    /// What `free` gets for the arena; null where the caller owns it.
+    pub(super) const ARENA_RAW: i64 = 8;
+    /// The arena, aligned.
+    pub(super) const ARENA: i64 = 16;
+    /// `i64`: usable bytes of the arena.
+    pub(super) const ARENA_BYTES: i64 = 24;
+    /// First argument of the caller's `parallel_for`.
+    pub(super) const POOL: i64 = 32;
+    /// The caller's `parallel_for`, or null.
+    pub(super) const PARALLEL_FOR: i64 = 40;
+    /// `i32`: number of workers.
+    pub(super) const THREADS: i64 = 48;
+}
+
+impl Glue<'_, '_> {
+    /// A name with the model's prefix.
+    fn name(&self, suffix: &str) -> String {
+        format!("{}_{suffix}", self.program.name)
+    }
+
+    /// What the glue relies on.
+    fn verify(&self) -> Emit<()> {
+        let p = self.program;
+        if !is_identifier(&p.name) {
+            return invalid("the name is not an identifier of C");
+        }
+        for (s, name) in p.symbols.iter().enumerate() {
+            let lone = |e: &Expr| matches!(e, Expr::Param(q) if q.index() == s);
+            if !p.inputs.iter().any(|i| i.shape.iter().any(lone)) {
+                return invalid(format!("no input has symbol `{name}` as an extent, so nothing defines it"));
+            }
+        }
+        for launch in &p.launches {
+            let Some(kernel) = p.kernels.get(launch.kernel as usize) else {
+                return invalid(format!("launch `{}` has no kernel", launch.label));
+            };
+            let buffers = kernel.buffers.iter().filter(|b| b.kind != sparsec_tir::BufferKind::Scratch).count();
+            if launch.arguments.len() != buffers || launch.params.len() != kernel.params.len() {
+                return invalid(format!("launch `{}` does not fit kernel `{}`", launch.label, kernel.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The code of a port's element type.
+    fn dtype(port: &Port) -> Emit<i32> {
+        match sparsec_abi::dtype_code(port.elem.name()) {
+            Some(code) => Ok(code),
+            None => invalid(format!("`{}` has no element type of the ABI", port.name)),
+        }
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

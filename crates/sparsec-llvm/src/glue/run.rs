@@ -1,0 +1,268 @@
+//! `run`: checks, then the launches in order.
+
+use inkwell::attributes::AttributeLoc;
+use inkwell::module::Linkage;
+use inkwell::types::FunctionType;
+use inkwell::values::{FunctionValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, GlobalVisibility, IntPredicate};
+use sparsec_abi::Status;
+use sparsec_tir::{Argument, Expr};
+
+use super::check::tensor;
+use super::function::{Fun, Seen};
+use super::symbolic::Symbolic;
+use super::{Glue, field, kernel_type};
+use crate::error::{Emit, invalid};
+
+/// Byte offsets of what a worker is told.
+mod job {
+    pub(super) const KERNEL: i64 = 0;
+    pub(super) const PARAMS: i64 = 8;
+    pub(super) const BUFFERS: i64 = 16;
+    pub(super) const SCRATCH: i64 = 24;
+    /// Size in words of 8 bytes.
+    pub(super) const WORDS: usize = 4;
+}
+
+/// Where things lie while the launches of a run are emitted.
+struct Places<'c> {
+    symbols: Vec<IntValue<'c>>,
+    inputs: Vec<PointerValue<'c>>,
+    outputs: Vec<PointerValue<'c>>,
+    arena: PointerValue<'c>,
+    /// Arguments of the next launch, on the stack.
+    params: PointerValue<'c>,
+    buffers: PointerValue<'c>,
+}
+
+impl<'c> Glue<'_, 'c> {
+    pub(super) fn emit_run(
+        &self,
+        kernels: &[FunctionValue<'c>],
+        need: FunctionValue<'c>,
+        infer: FunctionValue<'c>,
+        check_outputs: FunctionValue<'c>,
+    ) -> Emit<()> {
+        let cx = self.cx;
+        let program = self.program;
+        let p = cx.context.ptr_type(AddressSpace::default());
+        let dispatch = self.emit_dispatch()?;
+        let mut f = Fun::status(cx, &self.name("run_held"), Seen::Internal, &[p.into(), p.into(), p.into()]);
+        let (context, inputs, outputs) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
+        let dims = f.stack(program.symbols.len())?;
+        let input_bytes = f.stack(program.inputs.len())?;
+        let output_bytes = f.stack(program.outputs.len())?;
+        let needed = f.stack(1)?;
+        let most = |g: fn(&sparsec_tir::Launch) -> usize| program.launches.iter().map(g).max().unwrap_or(0);
+        let params = f.stack(most(|l| l.params.len()))?;
+        let buffers = f.stack(most(|l| l.arguments.len()))?;
+
+        let status = f.call_int(infer, &[inputs.into(), dims.into(), input_bytes.into()])?;
+        f.require_ok(status)?;
+        let status = f.call_int(check_outputs, &[outputs.into(), dims.into(), output_bytes.into()])?;
+        f.require_ok(status)?;
+        let threads = f.load_i32(context, field::THREADS)?;
+        let status = f.call_int(need, &[dims.into(), threads.into(), needed.into()])?;
+        f.require_ok(status)?;
+        let (have, bytes) = (f.load_i64(context, field::ARENA_BYTES)?, f.load_i64(needed, 0)?);
+        let good = f.compare(IntPredicate::ULE, bytes, have)?;
+        f.require(good, Status::Arena)?;
+
+        let load_all = |f: &Fun<'_, 'c>, tensors, count: usize| -> Emit<Vec<PointerValue<'c>>> {
+            (0..count as i64).map(|i| f.load_pointer(tensors, i * tensor::SIZE + tensor::DATA)).collect()
+        };
+        let mut symbols = Vec::new();
+        for s in 0..program.symbols.len() as i64 {
+            symbols.push(f.load_i64(dims, s * 8)?);
+        }
+        let places = Places {
+            symbols,
+            inputs: load_all(&f, inputs, program.inputs.len())?,
+            outputs: load_all(&f, outputs, program.outputs.len())?,
+            arena: f.load_pointer(context, field::ARENA)?,
+            params,
+            buffers,
+        };
+        self.emit_overlaps(&mut f, &places, input_bytes, output_bytes)?;
+        // Scratch memory lies behind the arena's slots.
+        let mut eval = Symbolic::new(cx, &places.symbols);
+        let arena_bytes = match &program.arena_bytes {
+            Some(e) => eval.eval(e)?,
+            None => cx.int(0),
+        };
+        let rounded = cx.builder.build_int_add(arena_bytes, cx.int(63), "")?;
+        let rounded = cx.builder.build_and(rounded, cx.int(-64), "")?;
+        let scratch = cx.byte_address(places.arena, rounded)?;
+        for launch in &program.launches {
+            self.emit_launch(&f, launch, kernels, &places, context, scratch, dispatch)?;
+        }
+        let inner = f.finish_ok()?;
+        self.emit_held("run", inner)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller; a structure would only rename the arguments")]
+    fn emit_launch(
+        &self,
+        f: &Fun<'_, 'c>,
+        launch: &sparsec_tir::Launch,
+        kernels: &[FunctionValue<'c>],
+        places: &Places<'c>,
+        context: PointerValue<'c>,
+        scratch: PointerValue<'c>,
+        dispatch: FunctionValue<'c>,
+    ) -> Emit<()> {
+        let cx = self.cx;
+        let index = launch.kernel as usize;
+        let (Some(kernel), Some(function)) = (self.program.kernels.get(index), kernels.get(index)) else {
+            return invalid(format!("launch `{}` has no kernel", launch.label));
+        };
+        let eval = |e: &Expr| Symbolic::new(cx, &places.symbols).eval(e);
+        let mut values = Vec::new();
+        for (i, e) in launch.params.iter().enumerate() {
+            let value = eval(e)?;
+            f.store(value, places.params, i as i64 * 8)?;
+            values.push(value);
+        }
+        for (i, (argument, offset)) in launch.arguments.iter().enumerate() {
+            let missing = || invalid(format!("launch `{}` refers to what does not exist", launch.label));
+            let base = match argument {
+                Argument::Input(k) => places.inputs.get(*k as usize).copied(),
+                Argument::Output(k) => places.outputs.get(*k as usize).copied(),
+                Argument::Constant(k) => self.constant_address(*k as usize),
+                Argument::Arena(k) => match self.program.arena.get(*k as usize) {
+                    Some(slot) => Some(cx.byte_address(places.arena, eval(&slot.offset)?)?),
+                    None => None,
+                },
+            };
+            let Some(base) = base else { return missing() };
+            let address = cx.byte_address(base, eval(offset)?)?;
+            f.store(address, places.buffers, i as i64 * 8)?;
+        }
+        let function = function.as_global_value().as_pointer_value();
+        match kernel.parallel_loop() {
+            Some(l) => {
+                let mut of_params = Symbolic::new(cx, &values);
+                let (start, end) = (of_params.eval(&l.start)?, of_params.eval(&l.end)?);
+                let extent = cx.builder.build_int_sub(end, start, "")?;
+                let arguments = [
+                    context.into(),
+                    function.into(),
+                    places.params.into(),
+                    places.buffers.into(),
+                    scratch.into(),
+                    extent.into(),
+                ];
+                f.call(dispatch, &arguments)?;
+            }
+            None => {
+                let arguments =
+                    [places.params.into(), places.buffers.into(), scratch.into(), cx.int(0).into(), cx.int(1).into()];
+                cx.builder.build_indirect_call(kernel_type(cx), function, &arguments, "")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `void dispatch(context, kernel, params, buffers, scratch, extent)`: through the caller's pool where there is one.
+    fn emit_dispatch(&self) -> Emit<FunctionValue<'c>> {
+        let cx = self.cx;
+        let p = cx.context.ptr_type(AddressSpace::default());
+        let worker = self.emit_worker()?;
+        let params = [p.into(), p.into(), p.into(), p.into(), p.into(), cx.i64().into()];
+        let f = Fun::new(cx, &self.name("dispatch"), Seen::Internal, &params, None);
+        f.function.add_attribute(AttributeLoc::Function, crate::kernel::attribute(cx, "noinline"));
+        let (context, kernel) = (f.pointer(0)?, f.pointer(1)?);
+        let (params, buffers, scratch, extent) = (f.pointer(2)?, f.pointer(3)?, f.pointer(4)?, f.int(5)?);
+        let told = f.stack(job::WORDS)?;
+        let parallel_for = f.load_pointer(context, field::PARALLEL_FOR)?;
+        let present = cx.builder.build_is_not_null(parallel_for, "")?;
+        let several = f.compare(IntPredicate::SGT, extent, cx.int(1))?;
+        let shared = cx.builder.build_and(present, several, "")?;
+        let (pool, alone) = (f.block("pool"), f.block("alone"));
+        cx.builder.build_conditional_branch(shared, pool, alone)?;
+        cx.builder.position_at_end(pool);
+        f.store(kernel, told, job::KERNEL)?;
+        f.store(params, told, job::PARAMS)?;
+        f.store(buffers, told, job::BUFFERS)?;
+        f.store(scratch, told, job::SCRATCH)?;
+        let this = f.load_pointer(context, field::POOL)?;
+        let worker = worker.as_global_value().as_pointer_value();
+        let arguments = [this.into(), extent.into(), worker.into(), told.into()];
+        let ty: FunctionType<'c> =
+            cx.context.void_type().fn_type(&[p.into(), cx.i64().into(), p.into(), p.into()], false);
+        cx.builder.build_indirect_call(ty, parallel_for, &arguments, "")?;
+        cx.builder.build_return(None)?;
+        cx.builder.position_at_end(alone);
+        let arguments = [params.into(), buffers.into(), scratch.into(), cx.int(0).into(), extent.into()];
+        cx.builder.build_indirect_call(kernel_type(cx), kernel, &arguments, "")?;
+        f.finish(None)
+    }
+
+    /// `void worker(void* job, int64_t begin, int64_t end, int32_t worker)`: what the caller's pool calls.
+    fn emit_worker(&self) -> Emit<FunctionValue<'c>> {
+        let cx = self.cx;
+        let p = cx.context.ptr_type(AddressSpace::default());
+        let i = cx.i64();
+        let params = [p.into(), i.into(), i.into(), cx.context.i32_type().into()];
+        let f = Fun::new(cx, &self.name("worker"), Seen::Internal, &params, None);
+        let told = f.pointer(0)?;
+        let worker = cx.builder.build_int_z_extend(f.int(3)?, i, "")?;
+        let offset = cx.builder.build_int_mul(worker, cx.int(self.scratch_stride()), "")?;
+        let scratch = cx.byte_address(f.load_pointer(told, job::SCRATCH)?, offset)?;
+        let kernel = f.load_pointer(told, job::KERNEL)?;
+        let arguments = [
+            f.load_pointer(told, job::PARAMS)?.into(),
+            f.load_pointer(told, job::BUFFERS)?.into(),
+            scratch.into(),
+            f.int(1)?.into(),
+            f.int(2)?.into(),
+        ];
+        cx.builder.build_indirect_call(kernel_type(cx), kernel, &arguments, "")?;
+        f.finish(None)
+    }
+
+    /// Refuses an output that shares memory with an input or with another output: kernels rely on it.
+    fn emit_overlaps(
+        &self,
+        f: &mut Fun<'_, 'c>,
+        places: &Places<'c>,
+        input_bytes: PointerValue<'c>,
+        output_bytes: PointerValue<'c>,
+    ) -> Emit<()> {
+        let cx = self.cx;
+        let range = |f: &Fun<'_, 'c>, data: &[PointerValue<'c>], bytes| -> Emit<Vec<_>> {
+            let mut all = Vec::new();
+            for (i, p) in data.iter().enumerate() {
+                let start = cx.builder.build_ptr_to_int(*p, cx.i64(), "")?;
+                let end = cx.builder.build_int_add(start, f.load_i64(bytes, i as i64 * 8)?, "")?;
+                all.push((start, end));
+            }
+            Ok(all)
+        };
+        let inputs = range(f, &places.inputs, input_bytes)?;
+        let outputs = range(f, &places.outputs, output_bytes)?;
+        for (i, (start, end)) in outputs.iter().enumerate() {
+            for (other_start, other_end) in inputs.iter().chain(&outputs[..i]) {
+                let before = f.compare(IntPredicate::ULE, *end, *other_start)?;
+                let behind = f.compare(IntPredicate::ULE, *other_end, *start)?;
+                let good = cx.builder.build_or(before, behind, "")?;
+                f.require(good, Status::Overlap)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The constant's symbol: defined by the weights object, hidden, so that it is reached relative to the code.
+    fn constant_address(&self, index: usize) -> Option<PointerValue<'c>> {
+        self.program.constants.get(index)?;
+        let name = sparsec_abi::constant_symbol(&self.program.name, index);
+        let global = self.cx.module.get_global(&name).unwrap_or_else(|| {
+            let global = self.cx.module.add_global(self.cx.context.i8_type().array_type(0), None, &name);
+            global.set_constant(true);
+            global.set_linkage(Linkage::External);
+            global.set_visibility(GlobalVisibility::Hidden);
+            global
+        });
+        Some(global.as_pointer_value())
+    }
+}

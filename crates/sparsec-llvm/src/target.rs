@@ -1,0 +1,271 @@
+//! The machine that code is made for.
+//!
+//! LLVM's C interface does not tell what a CPU can do, and takes an unknown name with a warning only. So this module
+//! knows by itself which names there are and how wide their vectors are; whatever it does not know is an error.
+
+use inkwell::OptimizationLevel;
+use inkwell::targets::{CodeModel, InitializationConfig, RelocMode, Target as LlvmTarget, TargetMachine, TargetTriple};
+use sparsec_tir::Scalar;
+
+/// Why a target can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No code can be made for this triple.
+    #[error("unsupported target `{triple}`: {message}")]
+    Triple {
+        /// The triple as given.
+        triple: String,
+        /// Why.
+        message: String,
+    },
+    /// The CPU is not known for this architecture.
+    #[error("unknown CPU `{cpu}` for {arch}; known are {known}")]
+    Cpu {
+        /// The name as given.
+        cpu: String,
+        /// The architecture.
+        arch: &'static str,
+        /// Names that would do.
+        known: &'static str,
+    },
+    /// `native` was asked for a machine that is not this one.
+    #[error("cpu `native` needs this machine's triple `{host}`, not `{triple}`")]
+    NotNative {
+        /// The triple as given.
+        triple: String,
+        /// This machine's.
+        host: String,
+    },
+}
+
+/// An architecture that code can be made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// x86, 64 bits.
+    X86_64,
+    /// Arm, 64 bits.
+    Aarch64,
+}
+
+impl Arch {
+    fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+}
+
+/// A machine: triple, CPU, features, and what follows from them for schedules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    triple: String,
+    cpu: String,
+    features: String,
+    arch: Arch,
+    vector_bits: u32,
+    fma: bool,
+}
+
+const X86_KNOWN: &str = "native, x86-64-v2, x86-64-v3, x86-64-v4, haswell, broadwell, skylake, skylake-avx512, \
+     cascadelake, icelake-client, icelake-server, sapphirerapids, alderlake, znver1, znver2, znver3, znver4, znver5";
+const X86_128: &[&str] = &["x86-64-v2", "nehalem", "westmere", "goldmont"];
+const X86_256: &[&str] = &["x86-64-v3", "haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3"];
+const X86_512: &[&str] = &[
+    "x86-64-v4",
+    "skylake-avx512",
+    "cascadelake",
+    "cooperlake",
+    "icelake-client",
+    "icelake-server",
+    "tigerlake",
+    "rocketlake",
+    "sapphirerapids",
+    "emeraldrapids",
+    "graniterapids",
+    "znver4",
+    "znver5",
+];
+const ARM_KNOWN: &str = "native, generic, cortex-a53, cortex-a55, cortex-a57, cortex-a72, cortex-a73, cortex-a75, \
+     cortex-a76, cortex-a77, cortex-a78, cortex-a710, cortex-x1, cortex-x2, neoverse-n1, neoverse-n2, neoverse-v1, \
+     neoverse-v2, apple-m1";
+
+impl Target {
+    /// The machine that the compiler runs on, with all that it can do.
+    ///
+    /// # Errors
+    /// When this machine is none that code can be made for.
+    pub fn host() -> Result<Target, TargetError> {
+        Target::new(None, "native")
+    }
+
+    /// A machine by triple (this machine's where `None`) and CPU name. `native` means this machine's CPU; `generic` is
+    /// the least that is supported: x86-64-v2, or any Armv8 with its NEON.
+    ///
+    /// # Errors
+    /// When triple or CPU are not known.
+    pub fn new(triple: Option<&str>, cpu: &str) -> Result<Target, TargetError> {
+        let host = host_triple();
+        let triple = match triple {
+            Some(t) => normalize(t),
+            None => host.clone(),
+        };
+        let arch = arch_of(&triple)?;
+        let (cpu, features) = match cpu {
+            "native" if arch_of(&host).ok() == Some(arch) => {
+                (TargetMachine::get_host_cpu_name().to_string(), TargetMachine::get_host_cpu_features().to_string())
+            }
+            "native" => return Err(TargetError::NotNative { triple, host }),
+            "generic" if arch == Arch::X86_64 => ("x86-64-v2".to_owned(), String::new()),
+            other => (other.to_owned(), String::new()),
+        };
+        let has = |f: &str| features.split(',').any(|x| x.strip_prefix('+') == Some(f));
+        let (vector_bits, fma) = match arch {
+            Arch::Aarch64 if !features.is_empty() || ARM_KNOWN.split(", ").any(|k| k == cpu) => (128, true),
+            Arch::Aarch64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: ARM_KNOWN }),
+            Arch::X86_64 if !features.is_empty() => {
+                let wide = has("avx512f") && has("avx512vl") && has("avx512bw") && has("avx512dq");
+                match () {
+                    () if wide => (512, true),
+                    () if has("avx2") && has("fma") => (256, true),
+                    () if has("sse4.1") => (128, has("fma")),
+                    () => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: X86_KNOWN }),
+                }
+            }
+            Arch::X86_64 if X86_512.contains(&cpu.as_str()) => (512, true),
+            Arch::X86_64 if X86_256.contains(&cpu.as_str()) => (256, true),
+            Arch::X86_64 if X86_128.contains(&cpu.as_str()) => (128, false),
+            Arch::X86_64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: X86_KNOWN }),
+        };
+        Ok(Target { triple, cpu, features, arch, vector_bits, fma })
+    }
+
+    /// The triple, normalised.
+    #[must_use]
+    pub fn triple(&self) -> &str {
+        &self.triple
+    }
+
+    /// LLVM's name of the CPU; never `native`.
+    #[must_use]
+    pub fn cpu(&self) -> &str {
+        &self.cpu
+    }
+
+    /// LLVM features beside those that the CPU's name implies, `+a,-b,...`.
+    #[must_use]
+    pub fn features(&self) -> &str {
+        &self.features
+    }
+
+    /// The architecture.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// Bits of a vector register: 128, 256 or 512.
+    #[must_use]
+    pub fn vector_bits(&self) -> u32 {
+        self.vector_bits
+    }
+
+    /// Lanes of this type in a vector register.
+    #[must_use]
+    pub fn lanes(&self, scalar: Scalar) -> u16 {
+        (self.vector_bits as usize / 8 / scalar.size()) as u16
+    }
+
+    /// Number of vector registers that code can name: 16 or 32.
+    #[must_use]
+    pub fn vector_registers(&self) -> u32 {
+        if self.arch == Arch::Aarch64 || self.vector_bits == 512 { 32 } else { 16 }
+    }
+
+    /// Whether `a * b + c` is one instruction, rounded once. Where it is not, [`sparsec_tir::Expr::Fma`] becomes a
+    /// product and a sum, rounded twice: exactness would cost a library call per element.
+    #[must_use]
+    pub fn has_fma(&self) -> bool {
+        self.fma
+    }
+
+    /// LLVM's machine for this target: position-independent code, the small code model.
+    pub(crate) fn machine(&self) -> Result<TargetMachine, TargetError> {
+        initialize();
+        let triple = TargetTriple::create(&self.triple);
+        let fail = |message: String| TargetError::Triple { triple: self.triple.clone(), message };
+        let target = LlvmTarget::from_triple(&triple).map_err(|e| fail(e.to_string()))?;
+        target
+            .create_target_machine(
+                &triple,
+                &self.cpu,
+                &self.features,
+                OptimizationLevel::Default,
+                RelocMode::PIC,
+                CodeModel::Small,
+            )
+            .ok_or_else(|| fail("LLVM has no such machine".to_owned()))
+    }
+}
+
+fn initialize() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let config = InitializationConfig { info: true, ..InitializationConfig::default() };
+        LlvmTarget::initialize_x86(&config);
+        LlvmTarget::initialize_aarch64(&config);
+    });
+}
+
+fn host_triple() -> String {
+    TargetMachine::get_default_triple().as_str().to_string_lossy().into_owned()
+}
+
+fn normalize(triple: &str) -> String {
+    // A null byte would end the string early on LLVM's side.
+    let clean: String = triple.chars().filter(|c| *c != '\0').collect();
+    TargetMachine::normalize_triple(&TargetTriple::create(&clean)).as_str().to_string_lossy().into_owned()
+}
+
+fn arch_of(triple: &str) -> Result<Arch, TargetError> {
+    let fail = |message: &str| Err(TargetError::Triple { triple: triple.to_owned(), message: message.to_owned() });
+    let arch = match triple.split('-').next().unwrap_or_default() {
+        "x86_64" | "amd64" => Arch::X86_64,
+        "aarch64" | "arm64" => Arch::Aarch64,
+        _ => return fail("the architectures are x86_64 and aarch64"),
+    };
+    if ["windows", "darwin", "macos", "ios", "wasm"].iter().any(|os| triple.contains(os)) {
+        return fail("only ELF systems (Linux and the like) are supported");
+    }
+    Ok(arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_x86() {
+        for (cpu, bits, registers, fma) in
+            [("x86-64-v2", 128, 16, false), ("x86-64-v3", 256, 16, true), ("x86-64-v4", 512, 32, true)]
+        {
+            let t = Target::new(Some("x86_64-unknown-linux-gnu"), cpu).expect("known");
+            assert_eq!((t.vector_bits(), t.vector_registers(), t.has_fma()), (bits, registers, fma), "{cpu}");
+        }
+        assert_eq!(Target::new(Some("x86_64-unknown-linux-gnu"), "x86-64-v3").expect("known").lanes(Scalar::F32), 8);
+    }
+
+    #[test]
+    fn unknown_names_are_errors() {
+        assert!(matches!(Target::new(Some("x86_64-unknown-linux-gnu"), "z80"), Err(TargetError::Cpu { .. })));
+        assert!(matches!(Target::new(Some("z80-none"), "generic"), Err(TargetError::Triple { .. })));
+        assert!(matches!(Target::new(Some("x86_64-pc-windows-msvc"), "x86-64-v3"), Err(TargetError::Triple { .. })));
+    }
+
+    #[test]
+    fn native_is_resolved() {
+        let t = Target::host().expect("this machine");
+        assert_ne!(t.cpu(), "native");
+        assert!(t.vector_bits() >= 128);
+    }
+}

@@ -1,0 +1,1 @@
+//! Opens compiled models from Rust: loader, tensors, thread pool.
