@@ -1,1 +1,57 @@
 //! ONNX reader: bytes to graph IR, zero copy.
+//!
+//! [`read_file`] maps a model into memory and decodes it such that weights stay slices of the mapping; [`import`]
+//! then decomposes each ONNX operator into the few operators of [`sparsec_graph`]. Integers that the model computes from
+//! shapes are followed symbolically, so a model with dynamic dimensions comes out with shapes over named symbols and
+//! without shape arithmetic at run time.
+//!
+//! Models are untrusted input: nothing here panics on them, and nothing allocates more than the size of the file
+//! justifies. Everything that is wrong with a model is reported in one [`OnnxError`].
+//!
+//! [`mod@proto`] has the file format's own types, for tools that rewrite models; [`prune()`] is one.
+
+mod error;
+mod external;
+mod import;
+mod mapped;
+pub mod proto;
+pub mod prune;
+mod sparse;
+mod tensor;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use sparsec_graph::Graph;
+
+pub use error::{Fault, OnnxError, Place, Problem, TensorError, UnsupportedOp};
+pub use import::supported_ops;
+pub use prune::{PatternError, PruneError, PrunePattern, PruneReport, PrunedTensor, prune};
+
+/// How a model is read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Values for named dimensions of the inputs: `batch` -> 1 makes every `batch` the constant 1.
+    pub dims: BTreeMap<String, i64>,
+}
+
+/// Reads a model from a file, which stays mapped for as long as the graph has weights in it.
+///
+/// # Errors
+///
+/// See [`OnnxError`]: the file can't be read, is no ONNX model, or has operators or forms that are not supported.
+pub fn read_file(path: impl AsRef<Path>, options: &Options) -> Result<Graph, OnnxError> {
+    let path = path.as_ref();
+    read_bytes(mapped::map_file(path)?, Some(path.parent().unwrap_or(Path::new("."))), options)
+}
+
+/// Reads a model from bytes. External data is looked for below `base_dir` and refused where there is none.
+///
+/// # Errors
+///
+/// As [`read_file`].
+pub fn read_bytes(bytes: Bytes, base_dir: Option<&Path>, options: &Options) -> Result<Graph, OnnxError> {
+    let size = bytes.len() as u64;
+    import::import_model(proto::decode(bytes)?, size, base_dir, options)
+}

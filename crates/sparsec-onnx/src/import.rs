@@ -1,0 +1,229 @@
+//! From the file's types to the graph: weights, inputs, nodes in order, outputs.
+//!
+//! Each operator's handler (found in [`registry`]) appends what the operator means. A handler that fails does not stop
+//! the import: its results are marked as broken, nodes that use them are passed over, and all faults are reported
+//! together.
+
+mod activation;
+mod constant;
+mod context;
+mod conv;
+mod einsum;
+mod elementwise;
+mod inputs;
+mod matmul;
+mod node;
+mod normalize;
+mod pool;
+mod reduce;
+mod registry;
+mod rearrange;
+mod reshape;
+mod shape;
+mod slice;
+mod symbolic;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use sparsec_graph::Graph;
+
+use crate::error::{Fault, OnnxError, Place, Problem, UnsupportedOp};
+use crate::external::ExternalFiles;
+use crate::proto::{GraphProto, ModelProto, NodeProto};
+use crate::sparse::{self, Budget};
+use crate::{Options, tensor};
+use context::{Context, Operand};
+use node::Node;
+
+pub use registry::supported_ops;
+
+/// Versions of the standard operator set that are read.
+pub(crate) const OPSETS: RangeInclusive<i64> = 11..=23;
+
+/// The graph of a model.
+pub(crate) fn import_model(
+    mut model: ModelProto,
+    file_size: u64,
+    base_dir: Option<&Path>,
+    options: &Options,
+) -> Result<Graph, OnnxError> {
+    let mut graph = model.graph.take().ok_or(OnnxError::NoGraph)?;
+    let opsets = Opsets::of(&model);
+    let version = opsets.version("");
+    if !OPSETS.contains(&version) {
+        return Err(OnnxError::Opset { version });
+    }
+    check_operators(&graph, &opsets)?;
+    let cx = Context::new(graph.name(), ExternalFiles::new(base_dir), Budget::for_file(file_size));
+    let mut import = Import { cx, names: BTreeMap::new(), problems: Vec::new() };
+    import.initializers(&mut graph);
+    import.inputs(&graph, options)?;
+    for proto in &graph.node {
+        import.node(proto, &opsets);
+    }
+    import.outputs(&graph);
+    match import.problems.is_empty() {
+        true => Ok(import.cx.graph),
+        false => Err(OnnxError::Invalid { problems: import.problems }),
+    }
+}
+
+/// The operator sets that a model declares, by domain; the standard domain is the empty name.
+struct Opsets(BTreeMap<String, i64>);
+
+impl Opsets {
+    fn of(model: &ModelProto) -> Self {
+        Opsets(model.opset_import.iter().map(|o| (plain_domain(o.domain()).to_owned(), o.version())).collect())
+    }
+
+    fn version(&self, domain: &str) -> i64 {
+        self.0.get(plain_domain(domain)).copied().unwrap_or(0)
+    }
+}
+
+fn plain_domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+/// The name of a node, or else that of its first result.
+fn node_name(node: &NodeProto) -> String {
+    let first = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
+    if node.name().is_empty() { first } else { node.name() }.to_owned()
+}
+
+/// Finds all operators that are not supported.
+fn check_operators(graph: &GraphProto, opsets: &Opsets) -> Result<(), OnnxError> {
+    let unknown = |n: &&NodeProto| registry::handler(plain_domain(n.domain()), n.op_type()).is_none();
+    let ops: Vec<UnsupportedOp> = graph.node.iter().filter(unknown).map(|n| unsupported(n, opsets)).collect();
+    if ops.is_empty() { Ok(()) } else { Err(OnnxError::Unsupported { ops }) }
+}
+
+fn unsupported(node: &NodeProto, opsets: &Opsets) -> UnsupportedOp {
+    let domain = plain_domain(node.domain());
+    UnsupportedOp {
+        node: node_name(node),
+        op: node.op_type().to_owned(),
+        domain: if domain.is_empty() { "ai.onnx" } else { domain }.to_owned(),
+        opset: opsets.version(domain),
+    }
+}
+
+/// The state of one import.
+struct Import {
+    cx: Context,
+    /// What each name stands for; `None` where its definition failed.
+    names: BTreeMap<String, Option<Operand>>,
+    problems: Vec<Problem>,
+}
+
+impl Import {
+    fn report(&mut self, place: Place, fault: Fault) {
+        self.problems.push(Problem { place, fault });
+    }
+
+    /// Binds a name; every name is defined once.
+    fn define(&mut self, name: &str, operand: Option<Operand>) -> Result<(), Fault> {
+        match self.names.entry(name.to_owned()) {
+            Entry::Vacant(entry) => {
+                entry.insert(operand);
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(Fault::Redefined(name.to_owned())),
+        }
+    }
+
+    fn initializers(&mut self, graph: &mut GraphProto) {
+        for proto in &mut graph.initializer {
+            let name = proto.name().to_owned();
+            let data = tensor::read(proto, &mut self.cx.files);
+            self.initializer(name, data);
+        }
+        for proto in &mut graph.sparse_initializer {
+            let name = proto.values.as_ref().map(|v| v.name().to_owned()).unwrap_or_default();
+            let data = sparse::densify(proto, &mut self.cx.files, &mut self.cx.budget);
+            self.initializer(name, data);
+        }
+    }
+
+    fn initializer(&mut self, name: String, data: Result<sparsec_graph::TensorData, crate::TensorError>) {
+        let operand = match data {
+            Ok(data) => Ok(self.cx.add_data(&name, data)),
+            Err(e) => Err(Fault::from(e)),
+        };
+        let defined = self.define(&name, operand.as_ref().ok().copied());
+        if let Err(fault) = operand.and(defined) {
+            self.report(Place::Initializer(name), fault);
+        }
+    }
+
+    fn node(&mut self, proto: &NodeProto, opsets: &Opsets) {
+        let place = || Place::Node { name: node_name(proto), op: proto.op_type().to_owned() };
+        let results = match self.resolve(proto) {
+            Ok(Some(inputs)) => {
+                let domain = plain_domain(proto.domain());
+                // What is built into another domain follows the standard operators of the model's version.
+                let node = Node { proto, inputs, opset: opsets.version("") };
+                self.cx.node_name = node_name(proto);
+                let handler = registry::handler(domain, proto.op_type());
+                handler.map_or_else(|| Err(Fault::unsupported("the operator")), |handler| handler(&mut self.cx, &node))
+            }
+            // A fault further up is reported there.
+            Ok(None) => Ok(Vec::new()),
+            Err(fault) => Err(fault),
+        };
+        let results = results.unwrap_or_else(|fault| {
+            self.report(place(), fault);
+            Vec::new()
+        });
+        for (i, name) in proto.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let operand = results.get(i).copied();
+            if let Some(operand) = operand {
+                self.cx.set_value_name(operand, name);
+            }
+            if let Err(fault) = self.define(name, operand) {
+                self.report(place(), fault);
+            }
+        }
+    }
+
+    /// The operands of a node; `None` where one is broken.
+    fn resolve(&self, proto: &NodeProto) -> Result<Option<Vec<Option<Operand>>>, Fault> {
+        let mut inputs = Vec::with_capacity(proto.input.len());
+        for name in &proto.input {
+            inputs.push(match self.names.get(name) {
+                _ if name.is_empty() => None,
+                Some(Some(operand)) => Some(*operand),
+                Some(None) => return Ok(None),
+                None => return Err(Fault::Undefined(name.clone())),
+            });
+        }
+        Ok(Some(inputs))
+    }
+
+    fn outputs(&mut self, graph: &GraphProto) {
+        let mut known = BTreeSet::new();
+        for output in &graph.output {
+            let name = output.name();
+            let value = match self.names.get(name) {
+                Some(Some(operand)) => {
+                    self.cx.node_name = name.to_owned();
+                    self.cx.value(*operand)
+                }
+                Some(None) => continue,
+                None => Err(Fault::Undefined(name.to_owned())),
+            };
+            match value {
+                Ok(_) if !known.insert(name) => self.report(Place::Output(name.to_owned()), Fault::Redefined(name.to_owned())),
+                Ok(value) => self.cx.graph.add_output(name, value),
+                Err(fault) => self.report(Place::Output(name.to_owned()), fault),
+            }
+        }
+        if graph.output.is_empty() {
+            self.report(Place::Graph, Fault::invalid("the model has no outputs"));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Activation functions, where the graph has none of that name composed of simpler operators.
+
+use sparsec_graph::{BinaryOp, Op, UnaryOp};
+
+use super::context::{Context, Operand};
+use super::elementwise::apply_scalar;
+use super::node::Node;
+use crate::error::Fault;
+
+type Results = Result<Vec<Operand>, Fault>;
+
+fn unary(cx: &mut Context, op: UnaryOp, x: Operand) -> Result<Operand, Fault> {
+    cx.append(Op::Unary(op), &[x])
+}
+
+fn binary(cx: &mut Context, op: BinaryOp, x: Operand, y: Operand) -> Result<Operand, Fault> {
+    cx.append(Op::Binary(op), &[x, y])
+}
+
+/// `if x < 0 { negative } else { positive }`.
+fn where_negative(cx: &mut Context, x: Operand, negative: Operand, positive: Operand) -> Results {
+    let below = apply_scalar(cx, BinaryOp::Less, x, 0.0)?;
+    Ok(vec![cx.append(Op::Where, &[below, negative, positive])?])
+}
+
+/// `Gelu`, by the error function or by the hyperbolic tangent.
+pub(super) fn gelu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let op = match node.string("approximate")?.unwrap_or("none") {
+        "none" => UnaryOp::Gelu,
+        "tanh" => UnaryOp::GeluTanh,
+        other => return Err(Fault::attribute("approximate", format!("is `{other}`"))),
+    };
+    Ok(vec![unary(cx, op, node.input(0)?)?])
+}
+
+/// `com.microsoft.FastGelu`: the form by the hyperbolic tangent, of `x + bias`.
+pub(super) fn fast_gelu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let mut x = node.input(0)?;
+    if let Some(bias) = node.optional(1) {
+        x = binary(cx, BinaryOp::Add, x, bias)?;
+    }
+    Ok(vec![unary(cx, UnaryOp::GeluTanh, x)?])
+}
+
+/// `com.microsoft.BiasGelu`: the form by the error function, of `x + bias`.
+pub(super) fn bias_gelu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = binary(cx, BinaryOp::Add, node.input(0)?, node.input(1)?)?;
+    Ok(vec![unary(cx, UnaryOp::Gelu, x)?])
+}
+
+/// `LeakyRelu`: `alpha x` below 0.
+pub(super) fn leaky_relu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let negative = apply_scalar(cx, BinaryOp::Mul, x, node.float_or("alpha", 0.01)?)?;
+    where_negative(cx, x, negative, x)
+}
+
+/// `PRelu`: `slope x` below 0.
+pub(super) fn prelu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let negative = binary(cx, BinaryOp::Mul, x, node.input(1)?)?;
+    where_negative(cx, x, negative, x)
+}
+
+/// `alpha (e^(x / divisor) - 1)`.
+fn exponential(cx: &mut Context, x: Operand, alpha: f64, divisor: f64) -> Result<Operand, Fault> {
+    let scaled = if divisor == 1.0 { x } else { apply_scalar(cx, BinaryOp::Div, x, divisor)? };
+    let exp = unary(cx, UnaryOp::Exp, scaled)?;
+    let less = apply_scalar(cx, BinaryOp::Sub, exp, 1.0)?;
+    if alpha == 1.0 { Ok(less) } else { apply_scalar(cx, BinaryOp::Mul, less, alpha) }
+}
+
+/// `Elu`: `alpha (e^x - 1)` below 0.
+pub(super) fn elu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let negative = exponential(cx, x, node.float_or("alpha", 1.0)?, 1.0)?;
+    where_negative(cx, x, negative, x)
+}
+
+/// `Celu`: `alpha (e^(x / alpha) - 1)` below 0.
+pub(super) fn celu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let alpha = node.float_or("alpha", 1.0)?;
+    let negative = exponential(cx, x, alpha, alpha)?;
+    where_negative(cx, x, negative, x)
+}
+
+/// `Selu`: `gamma x`, and `gamma alpha (e^x - 1)` below 0.
+pub(super) fn selu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    // The defaults of the standard, rounded to `f32` as it stores them.
+    let (alpha, gamma) = (node.float_or("alpha", 1.673_263_2)?, node.float_or("gamma", 1.050_701)?);
+    let negative = exponential(cx, x, alpha * gamma, 1.0)?;
+    let positive = apply_scalar(cx, BinaryOp::Mul, x, gamma)?;
+    where_negative(cx, x, negative, positive)
+}
+
+/// `ThresholdedRelu`: 0 up to `alpha`.
+pub(super) fn thresholded_relu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let above = apply_scalar(cx, BinaryOp::Greater, x, node.float_or("alpha", 1.0)?)?;
+    let zero = cx.scalar(cx.dtype(x), 0.0);
+    Ok(vec![cx.append(Op::Where, &[above, x, zero])?])
+}
+
+/// `clip(alpha x + beta, 0, 1)`.
+fn clipped_line(cx: &mut Context, x: Operand, alpha: f64, beta: f64) -> Result<Operand, Fault> {
+    let scaled = apply_scalar(cx, BinaryOp::Mul, x, alpha)?;
+    let line = apply_scalar(cx, BinaryOp::Add, scaled, beta)?;
+    cx.append(Op::Clip { lo: 0.0, hi: 1.0 }, &[line])
+}
+
+/// `HardSigmoid`.
+pub(super) fn hard_sigmoid(cx: &mut Context, node: &Node<'_>) -> Results {
+    let (alpha, beta) = (node.float_or("alpha", 0.2)?, node.float_or("beta", 0.5)?);
+    Ok(vec![clipped_line(cx, node.input(0)?, alpha, beta)?])
+}
+
+/// `HardSwish`: `x clip(x / 6 + 1/2, 0, 1)`.
+pub(super) fn hard_swish(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let gate = clipped_line(cx, x, 1.0 / 6.0, 0.5)?;
+    Ok(vec![binary(cx, BinaryOp::Mul, x, gate)?])
+}
+
+/// `log(1 + e^x)`, as `max(x, 0) + log(1 + e^-|x|)`, which can't overflow.
+fn log_one_plus_exp(cx: &mut Context, x: Operand) -> Result<Operand, Fault> {
+    let magnitude = unary(cx, UnaryOp::Abs, x)?;
+    let negated = unary(cx, UnaryOp::Neg, magnitude)?;
+    let exp = unary(cx, UnaryOp::Exp, negated)?;
+    let sum = apply_scalar(cx, BinaryOp::Add, exp, 1.0)?;
+    let log = unary(cx, UnaryOp::Log, sum)?;
+    let positive = unary(cx, UnaryOp::Relu, x)?;
+    binary(cx, BinaryOp::Add, positive, log)
+}
+
+/// `Softplus`.
+pub(super) fn softplus(cx: &mut Context, node: &Node<'_>) -> Results {
+    Ok(vec![log_one_plus_exp(cx, node.input(0)?)?])
+}
+
+/// `Mish`: `x tanh(softplus(x))`.
+pub(super) fn mish(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let inner = log_one_plus_exp(cx, x)?;
+    let gate = unary(cx, UnaryOp::Tanh, inner)?;
+    Ok(vec![binary(cx, BinaryOp::Mul, x, gate)?])
+}
+
+/// `Softsign`: `x / (1 + |x|)`.
+pub(super) fn softsign(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let magnitude = unary(cx, UnaryOp::Abs, x)?;
+    let divisor = apply_scalar(cx, BinaryOp::Add, magnitude, 1.0)?;
+    Ok(vec![binary(cx, BinaryOp::Div, x, divisor)?])
+}
+
+/// `Sign`: -1, 0 or 1.
+pub(super) fn sign(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let dtype = cx.dtype(x);
+    let above = apply_scalar(cx, BinaryOp::Greater, x, 0.0)?;
+    let zero = cx.scalar(dtype, 0.0);
+    let one = cx.scalar(dtype, 1.0);
+    let positive = cx.append(Op::Where, &[above, one, zero])?;
+    if !dtype.is_float() && !matches!(dtype, sparsec_graph::DType::I8 | sparsec_graph::DType::I16 | sparsec_graph::DType::I32 | sparsec_graph::DType::I64) {
+        return Ok(vec![positive]);
+    }
+    let minus_one = cx.scalar(dtype, -1.0);
+    where_negative(cx, x, minus_one, positive)
+}
+
+/// `Tan`: sine by cosine.
+pub(super) fn tan(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let (sine, cosine) = (unary(cx, UnaryOp::Sin, x)?, unary(cx, UnaryOp::Cos, x)?);
+    Ok(vec![binary(cx, BinaryOp::Div, sine, cosine)?])
+}

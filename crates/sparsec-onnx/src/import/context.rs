@@ -1,0 +1,285 @@
+//! The graph under construction, as handlers of operators see it.
+//!
+//! What a name of the model stands for is an [`Operand`]. It becomes a value of the graph only when a node needs it
+//! there: weights that only name a shape, and integers that are computed from shapes, never do. Such integers are kept
+//! as expressions over the symbols ([`Context::ints`]), which is how `Shape -> Gather -> Concat -> Reshape` turns into
+//! one `reshape` with an attribute.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use sparsec_graph::{DType, Dim, Graph, Op, TensorData, TensorType, ValueId};
+
+use crate::error::Fault;
+use crate::external::ExternalFiles;
+use crate::sparse::Budget;
+use crate::tensor::{self, MAX_RANK};
+
+/// Most integers of one tensor that are followed through shape computations.
+const MAX_INTS: usize = 1024;
+
+/// Most symbols, with multiplicity, in one extent: shape arithmetic may not grow without bound.
+const MAX_WEIGHT: usize = 256;
+
+/// A tensor that handlers work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operand(usize);
+
+#[derive(Debug)]
+struct Slot {
+    ty: TensorType,
+    source: Source,
+    /// The elements, where they are known integers.
+    ints: Option<Rc<[Dim]>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A value of the graph.
+    Value(ValueId),
+    /// A constant by name that no node has needed yet.
+    Data(String, TensorData),
+    /// Known integers that no node has needed yet as a tensor.
+    Ints,
+}
+
+/// The graph under construction.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The graph.
+    pub(crate) graph: Graph,
+    /// Memory that may still be taken for constants that are not in the file.
+    pub(crate) budget: Budget,
+    /// Files beside the model.
+    pub(crate) files: ExternalFiles,
+    /// Name of the model's node that is being imported: what is appended carries it.
+    pub(crate) node_name: String,
+    slots: Vec<Slot>,
+}
+
+impl Context {
+    /// A context with an empty graph.
+    pub(crate) fn new(name: &str, files: ExternalFiles, budget: Budget) -> Self {
+        Context { graph: Graph::new(name), budget, files, node_name: String::new(), slots: Vec::new() }
+    }
+
+    /// The type of an operand.
+    pub(crate) fn ty(&self, x: Operand) -> &TensorType {
+        &self.slots[x.0].ty
+    }
+
+    /// The extents of an operand.
+    pub(crate) fn shape(&self, x: Operand) -> Vec<Dim> {
+        self.ty(x).shape.clone()
+    }
+
+    /// The number of dimensions of an operand.
+    pub(crate) fn rank(&self, x: Operand) -> usize {
+        self.ty(x).rank()
+    }
+
+    /// The element type of an operand.
+    pub(crate) fn dtype(&self, x: Operand) -> DType {
+        self.ty(x).dtype
+    }
+
+    /// The data of an operand that is a constant of the file.
+    pub(crate) fn constant(&self, x: Operand) -> Option<&TensorData> {
+        match &self.slots[x.0].source {
+            Source::Value(value) => self.graph.constant(*value).map(|c| &c.data),
+            Source::Data(_, data) => Some(data),
+            Source::Ints => None,
+        }
+    }
+
+    /// The only element of a constant operand.
+    pub(crate) fn number(&self, x: Operand) -> Option<f64> {
+        match self.constant(x) {
+            Some(data) => tensor::scalar_value(data),
+            None => match &*self.ints(x)? {
+                [only] => only.as_const().map(|v| v as f64),
+                _ => None,
+            },
+        }
+    }
+
+    /// The elements of an operand, where they are known integers (or truth values, as 0 and 1).
+    pub(crate) fn ints(&self, x: Operand) -> Option<Rc<[Dim]>> {
+        let slot = &self.slots[x.0];
+        if slot.ints.is_some() {
+            return slot.ints.clone();
+        }
+        let data = self.constant(x)?;
+        if data.elements() > MAX_INTS || data.dtype.is_float() {
+            return None;
+        }
+        Some(data.as_i64()?.into_iter().map(Dim::constant).collect())
+    }
+
+    /// Known integers that must be expressions over the symbols at most.
+    pub(crate) fn dims(&self, x: Operand, what: &str) -> Result<Vec<Dim>, Fault> {
+        match self.ints(x) {
+            Some(ints) => Ok(ints.to_vec()),
+            None => Err(self.unresolved(x, what)),
+        }
+    }
+
+    /// Known integers that must be numbers.
+    pub(crate) fn const_ints(&self, x: Operand, what: &str) -> Result<Vec<i64>, Fault> {
+        let ints = self.ints(x).and_then(|ints| ints.iter().map(Dim::as_const).collect());
+        ints.ok_or_else(|| self.unresolved(x, what))
+    }
+
+    /// The error that an operand is not known, with the dimensions that are to blame.
+    pub(crate) fn unresolved(&self, x: Operand, what: &str) -> Fault {
+        let mut symbols = BTreeSet::new();
+        match (self.ints(x), &self.slots[x.0].source) {
+            (Some(ints), _) => ints.iter().for_each(|d| d.collect_symbols(&mut symbols)),
+            (None, Source::Value(value)) => self.collect_shape_symbols(*value, &mut symbols),
+            (None, _) => {}
+        }
+        let dims = symbols.iter().map(|s| s.name().to_owned()).collect();
+        Fault::Unresolved { what: what.to_owned(), dims }
+    }
+
+    /// The symbols of all extents that the computation of a value reads.
+    fn collect_shape_symbols(&self, value: ValueId, symbols: &mut BTreeSet<sparsec_graph::Symbol>) {
+        let (mut stack, mut seen) = (vec![value], BTreeSet::from([value]));
+        while let Some(value) = stack.pop() {
+            // A hint is not worth more time than this.
+            if seen.len() > 1000 {
+                return;
+            }
+            let Some(node) = self.graph.producer(value).map(|n| self.graph.node(n)) else { continue };
+            if let Op::ShapeOf(dims) = &node.op {
+                dims.iter().for_each(|d| d.collect_symbols(symbols));
+            }
+            stack.extend(node.operands.iter().filter(|&&v| seen.insert(v)));
+        }
+    }
+
+    /// The graph value of an operand; constants and known integers enter the graph here.
+    pub(crate) fn value(&mut self, x: Operand) -> Result<ValueId, Fault> {
+        let ty = self.slots[x.0].ty.clone();
+        let value = match &self.slots[x.0].source {
+            Source::Value(value) => return Ok(*value),
+            Source::Data(name, data) => self.graph.add_constant(name.clone(), data.clone()),
+            Source::Ints => {
+                let ints = self.ints(x).ok_or_else(|| Fault::invalid("integers are known"))?;
+                let fixed = ints.iter().map(Dim::as_const).collect::<Option<Vec<i64>>>();
+                match fixed.and_then(|v| tensor::from_ints(ty.dtype, &extents(&ty)?, &v)) {
+                    Some(data) => self.graph.add_constant(self.node_name.clone(), data),
+                    None => self.shape_value(&ints, &ty)?,
+                }
+            }
+        };
+        self.slots[x.0].source = Source::Value(value);
+        Ok(value)
+    }
+
+    fn shape_value(&mut self, ints: &[Dim], ty: &TensorType) -> Result<ValueId, Fault> {
+        let name = self.node_name.clone();
+        let mut value = self.graph.append(Op::ShapeOf(ints.to_vec()), &[], &name)?;
+        if ty.rank() != 1 {
+            value = self.graph.append(Op::Reshape(ty.shape.clone()), &[value], &name)?;
+        }
+        if ty.dtype != DType::I64 {
+            value = self.graph.append(Op::Cast(ty.dtype), &[value], &name)?;
+        }
+        Ok(value)
+    }
+
+    /// A graph input.
+    pub(crate) fn add_input(&mut self, name: &str, ty: TensorType) -> Result<Operand, Fault> {
+        check_type(&ty)?;
+        let value = self.graph.add_input(name, ty.clone());
+        Ok(self.push(ty, Source::Value(value), None))
+    }
+
+    /// A constant of the model by name.
+    pub(crate) fn add_data(&mut self, name: &str, data: TensorData) -> Operand {
+        self.push(data.ty(), Source::Data(name.to_owned(), data), None)
+    }
+
+    /// A scalar constant.
+    pub(crate) fn scalar(&mut self, dtype: DType, value: f64) -> Operand {
+        let name = self.node_name.clone();
+        self.add_data(&name, tensor::scalar(dtype, value))
+    }
+
+    /// Known integers as a tensor of this type.
+    pub(crate) fn add_ints(&mut self, ty: TensorType, ints: Vec<Dim>) -> Result<Operand, Fault> {
+        check_type(&ty)?;
+        if ints.len() > MAX_INTS || ints.iter().any(|d| weight(d) > MAX_WEIGHT) {
+            return Err(Fault::invalid("the computation of shapes is too large"));
+        }
+        Ok(self.push(ty, Source::Ints, Some(ints.into())))
+    }
+
+    /// A vector of known integers, as `Shape` gives.
+    pub(crate) fn int_vector(&mut self, ints: Vec<Dim>) -> Result<Operand, Fault> {
+        self.add_ints(TensorType::fixed(DType::I64, &[ints.len() as i64]), ints)
+    }
+
+    /// Appends a node of the graph.
+    pub(crate) fn append(&mut self, op: Op, operands: &[Operand]) -> Result<Operand, Fault> {
+        let values = operands.iter().map(|&x| self.value(x)).collect::<Result<Vec<_>, _>>()?;
+        if let Op::Reshape(shape) | Op::Expand(shape) | Op::ShapeOf(shape) = &op {
+            check_type(&TensorType::new(DType::I64, shape.clone()))?;
+        }
+        let value = self.graph.append(op, &values, &self.node_name)?;
+        let ty = self.graph.ty(value).clone();
+        check_type(&ty)?;
+        Ok(self.push(ty, Source::Value(value), None))
+    }
+
+    /// Gives a value of the graph, where the operand is one that a node computes, the model's name for it.
+    pub(crate) fn set_value_name(&mut self, x: Operand, name: &str) {
+        if let Source::Value(value) = self.slots[x.0].source
+            && self.graph.producer(value).is_some()
+        {
+            self.graph.value_mut(value).name = name.to_owned();
+        }
+    }
+
+    fn push(&mut self, ty: TensorType, source: Source, ints: Option<Rc<[Dim]>>) -> Operand {
+        self.slots.push(Slot { ty, source, ints });
+        Operand(self.slots.len() - 1)
+    }
+}
+
+fn extents(ty: &TensorType) -> Option<Vec<usize>> {
+    ty.const_shape()?.into_iter().map(|d| usize::try_from(d).ok()).collect()
+}
+
+/// Number of atoms and terms in an expression, nested ones included.
+pub(crate) fn weight(dim: &Dim) -> usize {
+    use sparsec_graph::Atom;
+    dim.terms()
+        .map(|(atoms, _)| {
+            let nested = atoms.iter().map(|a| match a {
+                Atom::Sym(_) => 1,
+                Atom::FloorDiv(a, b) | Atom::Min(a, b) | Atom::Max(a, b) => 1 + weight(a) + weight(b),
+            });
+            1 + nested.sum::<usize>()
+        })
+        .sum()
+}
+
+/// Refuses types whose extents or sizes nothing could hold, so that arithmetic on them can't overflow or explode.
+pub(crate) fn check_type(ty: &TensorType) -> Result<(), Fault> {
+    let absurd = || Fault::invalid("the shape is too large or has a negative extent");
+    if ty.rank() > MAX_RANK {
+        return Err(Fault::invalid(format!("{} dimensions are too many: {MAX_RANK} are supported", ty.rank())));
+    }
+    let (mut size, mut terms) = (1u64, 1usize);
+    for dim in &ty.shape {
+        if weight(dim) > MAX_WEIGHT || dim.as_const().is_some_and(|d| d < 0) {
+            return Err(absurd());
+        }
+        let magnitude = dim.terms().try_fold(0u64, |sum, (_, c)| sum.checked_add(c.unsigned_abs())).ok_or_else(absurd)?;
+        size = size.checked_mul(magnitude.max(1)).filter(|&s| s < 1 << 60).ok_or_else(absurd)?;
+        terms = terms.checked_mul(dim.terms().count().max(1)).filter(|&t| t <= 4096).ok_or_else(absurd)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Types of the ONNX file format, generated from `proto/onnx.proto`, and their encoding.
+//!
+//! The definition is a reduced one: what it does not list (device configurations) is skipped when reading and is
+//! therefore missing when a model is written again.
+
+#![allow(missing_docs, reason = "generated from the standard's own field names")]
+#![allow(clippy::allow_attributes_without_reason, reason = "generated code")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::OnnxError;
+
+include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
+
+/// Decodes a model. Weights in `raw_data` stay slices of `bytes`.
+///
+/// # Errors
+///
+/// [`OnnxError::Decode`] where the bytes are no ONNX model.
+pub fn decode(bytes: Bytes) -> Result<ModelProto, OnnxError> {
+    ModelProto::decode(bytes).map_err(|source| OnnxError::Decode { source })
+}
+
+/// Decodes a model from a file, which is mapped into memory.
+///
+/// # Errors
+///
+/// [`OnnxError::Io`] where the file can't be read, [`OnnxError::Decode`] where it is no ONNX model.
+pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
+    decode(crate::mapped::map_file(path)?)
+}
+
+/// Encodes a model.
+#[must_use]
+pub fn encode(model: &ModelProto) -> Vec<u8> {
+    model.encode_to_vec()
+}
+
+/// Writes a model to a file. The bytes go to a new file beside it that then takes its name, so a model may be written
+/// over the file that it was read (and is still mapped) from.
+///
+/// # Errors
+///
+/// [`OnnxError::Io`] where the file can't be written.
+pub fn write(model: &ModelProto, path: &Path) -> Result<(), OnnxError> {
+    let io = |source| OnnxError::Io { path: path.to_path_buf(), source };
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary).and_then(|mut file| file.write_all(&encode(model)));
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path));
+    if renamed.is_err() {
+        // The first error is the one to report; a left-over temporary file is the lesser evil.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    renamed.map_err(io)
+}
