@@ -27,6 +27,7 @@ use crate::{
 pub struct KernelBuilder {
     kernel: Kernel,
     blocks: Vec<Vec<Stmt>>,
+    open: Vec<For>,
     names: BTreeSet<String>,
 }
 
@@ -34,7 +35,12 @@ impl KernelBuilder {
     /// A kernel without a body.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        KernelBuilder { kernel: Kernel::new(name, Stage::Position), blocks: vec![Vec::new()], names: BTreeSet::new() }
+        KernelBuilder {
+            kernel: Kernel::new(name, Stage::Position),
+            blocks: vec![Vec::new()],
+            open: Vec::new(),
+            names: BTreeSet::new(),
+        }
     }
 
     fn unique(&mut self, name: &str) -> String {
@@ -110,45 +116,63 @@ impl KernelBuilder {
 
     /// The statements that `f` adds, as a block.
     pub fn block(&mut self, f: impl FnOnce(&mut Self)) -> Vec<Stmt> {
-        self.blocks.push(Vec::new());
+        self.begin_block();
         f(self);
-        self.blocks.pop().unwrap_or_default()
+        self.end_block()
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of a loop; the public methods name them")]
-    fn add_loop(
+    /// Opens a loop: what is added from now on is its body, until [`KernelBuilder::end_loop`]. The closures below are
+    /// made of these two; callers with a builder of their own around this one use them directly.
+    pub fn begin_loop(
         &mut self,
         kind: LoopKind,
         name: &str,
-        start: Expr,
-        end: Expr,
+        range: (Expr, Expr),
         step: i64,
         active: Option<Expr>,
-        f: impl FnOnce(&mut Self, Expr),
-    ) {
+    ) -> Expr {
         let var = self.var(name, Type::INDEX);
-        let body = self.block(|b| f(b, Expr::Var(var)));
-        self.push(Stmt::For(For { kind, var, start, end, step, active, body }));
+        let (start, end) = range;
+        self.open.push(For { kind, var, start, end, step, active, body: Vec::new() });
+        self.blocks.push(Vec::new());
+        Expr::Var(var)
+    }
+
+    /// Closes the innermost open loop.
+    pub fn end_loop(&mut self) {
+        if let Some(mut open) = self.open.pop() {
+            open.body = self.blocks.pop().unwrap_or_default();
+            self.push(Stmt::For(open));
+        }
     }
 
     /// `for name in start..end step step`.
     pub fn serial(&mut self, name: &str, start: Expr, end: Expr, step: i64, f: impl FnOnce(&mut Self, Expr)) {
-        self.add_loop(LoopKind::Serial, name, start, end, step, None, f);
+        let var = self.begin_loop(LoopKind::Serial, name, (start, end), step, None);
+        f(self, var);
+        self.end_loop();
     }
 
     /// `parallel name in 0..end`.
     pub fn parallel(&mut self, name: &str, end: Expr, f: impl FnOnce(&mut Self, Expr)) {
-        self.add_loop(LoopKind::Parallel, name, Expr::int(0), end, 1, None, f);
+        let var = self.begin_loop(LoopKind::Parallel, name, (Expr::int(0), end), 1, None);
+        f(self, var);
+        self.end_loop();
     }
 
     /// `unroll name in 0..end`.
     pub fn unroll(&mut self, name: &str, end: u32, f: impl FnOnce(&mut Self, Expr)) {
-        self.add_loop(LoopKind::Unroll, name, Expr::int(0), Expr::int(i64::from(end)), 1, None, f);
+        let var = self.begin_loop(LoopKind::Unroll, name, (Expr::int(0), Expr::int(i64::from(end))), 1, None);
+        f(self, var);
+        self.end_loop();
     }
 
     /// `vector name in 0..lanes active count`.
     pub fn vector(&mut self, name: &str, lanes: u16, active: Option<Expr>, f: impl FnOnce(&mut Self, Expr)) {
-        self.add_loop(LoopKind::Vector, name, Expr::int(0), Expr::int(i64::from(lanes)), 1, active, f);
+        let range = (Expr::int(0), Expr::int(i64::from(lanes)));
+        let var = self.begin_loop(LoopKind::Vector, name, range, 1, active);
+        f(self, var);
+        self.end_loop();
     }
 
     /// Assigns a register.
@@ -166,6 +190,17 @@ impl KernelBuilder {
         let then = self.block(then);
         let otherwise = self.block(otherwise);
         self.push(Stmt::If(condition, then, otherwise));
+    }
+
+    /// Opens a block of statements, until [`KernelBuilder::end_block`].
+    pub fn begin_block(&mut self) {
+        self.blocks.push(Vec::new());
+    }
+
+    /// Closes the innermost open block and returns its statements.
+    #[must_use]
+    pub fn end_block(&mut self) -> Vec<Stmt> {
+        self.blocks.pop().unwrap_or_default()
     }
 
     /// The kernel.

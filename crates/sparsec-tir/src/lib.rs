@@ -7,6 +7,7 @@
 mod builder;
 mod coordinate;
 mod expr;
+mod flatten;
 mod kernel;
 mod print;
 mod program;
@@ -18,6 +19,7 @@ pub use coordinate::{
     Axis, AxisId, AxisKind, CoordinateBuffer, CoordinateKernel, CoordinateMap, IterKind, Iteration, MapId,
 };
 pub use expr::{Access, BinaryOp, CompareOp, Expr, ReduceOp, UnaryOp};
+pub use flatten::{LowerError, lower_to_flat};
 pub use kernel::{
     Buffer, BufferId, BufferKind, For, Kernel, LoopKind, ParamId, Register, RegisterId, Stage, Stmt, Var, VarId,
 };
