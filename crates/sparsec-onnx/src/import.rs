@@ -42,7 +42,7 @@ use node::Node;
 pub use registry::supported_ops;
 
 /// Versions of the standard operator set that are read.
-pub(crate) const OPSETS: RangeInclusive<i64> = 11..=23;
+pub(crate) const OPSETS: RangeInclusive<i64> = 11..=24;
 
 /// The graph of a model.
 pub(crate) fn import_model(

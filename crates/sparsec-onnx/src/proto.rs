@@ -12,8 +12,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message;
+use sparsec_graph::TensorData;
 
-use crate::OnnxError;
+use crate::external::ExternalFiles;
+use crate::{OnnxError, Place, Problem};
 
 include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
 
@@ -33,6 +35,20 @@ pub fn decode(bytes: Bytes) -> Result<ModelProto, OnnxError> {
 /// [`OnnxError::Io`] where the file can't be read, [`OnnxError::Decode`] where it is no ONNX model.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
     decode(crate::mapped::map_file(path)?)
+}
+
+/// Decodes a tensor that stands alone, as the standard's test data do (`input_0.pb`).
+///
+/// # Errors
+///
+/// [`OnnxError::Decode`] where the bytes are no tensor, [`OnnxError::Invalid`] where the tensor is malformed.
+pub fn decode_tensor(bytes: Bytes) -> Result<(String, TensorData), OnnxError> {
+    let mut tensor = TensorProto::decode(bytes).map_err(|source| OnnxError::Decode { source })?;
+    let name = tensor.name().to_owned();
+    match crate::tensor::read(&mut tensor, &mut ExternalFiles::default()) {
+        Ok(data) => Ok((name, data)),
+        Err(e) => Err(OnnxError::Invalid { problems: vec![Problem { place: Place::Initializer(name), fault: e.into() }] }),
+    }
 }
 
 /// Encodes a model.

@@ -1,6 +1,6 @@
 //! Activation functions, where the graph has none of that name composed of simpler operators.
 
-use sparsec_graph::{BinaryOp, Op, UnaryOp};
+use sparsec_graph::{BinaryOp, DType, Op, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::elementwise::apply_scalar;
@@ -123,6 +123,18 @@ pub(super) fn hard_swish(cx: &mut Context, node: &Node<'_>) -> Results {
     Ok(vec![binary(cx, BinaryOp::Mul, x, gate)?])
 }
 
+/// `Swish`: `x sigmoid(alpha x)`.
+pub(super) fn swish(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let alpha = node.float_or("alpha", 1.0)?;
+    if alpha == 1.0 {
+        return Ok(vec![unary(cx, UnaryOp::Silu, x)?]);
+    }
+    let scaled = apply_scalar(cx, BinaryOp::Mul, x, alpha)?;
+    let gate = unary(cx, UnaryOp::Sigmoid, scaled)?;
+    Ok(vec![binary(cx, BinaryOp::Mul, x, gate)?])
+}
+
 /// `log(1 + e^x)`, as `max(x, 0) + log(1 + e^-|x|)`, which can't overflow.
 fn log_one_plus_exp(cx: &mut Context, x: Operand) -> Result<Operand, Fault> {
     let magnitude = unary(cx, UnaryOp::Abs, x)?;
@@ -163,7 +175,7 @@ pub(super) fn sign(cx: &mut Context, node: &Node<'_>) -> Results {
     let zero = cx.scalar(dtype, 0.0);
     let one = cx.scalar(dtype, 1.0);
     let positive = cx.append(Op::Where, &[above, one, zero])?;
-    if !dtype.is_float() && !matches!(dtype, sparsec_graph::DType::I8 | sparsec_graph::DType::I16 | sparsec_graph::DType::I32 | sparsec_graph::DType::I64) {
+    if matches!(dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64) {
         return Ok(vec![positive]);
     }
     let minus_one = cx.scalar(dtype, -1.0);

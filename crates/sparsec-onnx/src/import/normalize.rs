@@ -21,14 +21,14 @@ pub(super) fn batch_normalization(cx: &mut Context, node: &Node<'_>) -> Results 
     Ok(vec![cx.append(Op::BatchNorm { epsilon }, &operands)?])
 }
 
-/// `LayerNormalization` over the trailing axes.
+/// `LayerNormalization` over the trailing axes; mean and inverse deviation are computed beside it where they are used.
 pub(super) fn layer_normalization(cx: &mut Context, node: &Node<'_>) -> Results {
-    node.only_outputs(1)?;
     let x = node.input(0)?;
     if node.int_or("stash_type", 1)? != 1 {
         return Err(Fault::unsupported("a stash_type other than float"));
     }
-    let first = axis(node.int_or("axis", -1)?, cx.rank(x))?;
+    let rank = cx.rank(x);
+    let first = axis(node.int_or("axis", -1)?, rank)?;
     let inner = cx.shape(x).split_off(first);
     let scale = expand_to(cx, node.input(1)?, &inner)?;
     let bias = match node.optional(2) {
@@ -36,8 +36,13 @@ pub(super) fn layer_normalization(cx: &mut Context, node: &Node<'_>) -> Results 
         None => cx.scalar(cx.dtype(x), 0.0),
     };
     let bias = expand_to(cx, bias, &inner)?;
-    let op = Op::LayerNorm { axis: first, axes: inner.len(), epsilon: node.float_or("epsilon", 1e-5)? };
-    Ok(vec![cx.append(op, &[x, scale, bias])?])
+    let epsilon = node.float_or("epsilon", 1e-5)?;
+    let normal = cx.append(Op::LayerNorm { axis: first, axes: inner.len(), epsilon }, &[x, scale, bias])?;
+    if !node.wants_output(1) && !node.wants_output(2) {
+        return Ok(vec![normal]);
+    }
+    let (mean, _, factor) = statistics(cx, x, (first..rank).collect(), epsilon)?;
+    Ok(vec![normal, mean, factor])
 }
 
 /// `RMSNormalization`: `x / sqrt(mean(x^2) + epsilon) * scale`.
@@ -87,13 +92,24 @@ pub(super) fn group_normalization(cx: &mut Context, node: &Node<'_>) -> Results 
 
 /// `(x - mean) / sqrt(variance + epsilon)` over axes.
 fn standardize(cx: &mut Context, x: Operand, axes: Vec<usize>, epsilon: f64) -> Result<Operand, Fault> {
+    let (_, centred, factor) = statistics(cx, x, axes, epsilon)?;
+    cx.append(Op::Binary(BinaryOp::Mul), &[centred, factor])
+}
+
+/// The mean over axes, `x - mean`, and `1 / sqrt(variance + epsilon)`.
+fn statistics(
+    cx: &mut Context,
+    x: Operand,
+    axes: Vec<usize>,
+    epsilon: f64,
+) -> Result<(Operand, Operand, Operand), Fault> {
     let mean = cx.append(Op::Reduce { kind: ReduceKind::Mean, axes: axes.clone(), keep: true }, &[x])?;
     let centred = cx.append(Op::Binary(BinaryOp::Sub), &[x, mean])?;
     let square = cx.append(Op::Binary(BinaryOp::Mul), &[centred, centred])?;
     let variance = cx.append(Op::Reduce { kind: ReduceKind::Mean, axes, keep: true }, &[square])?;
     let sum = apply_scalar(cx, BinaryOp::Add, variance, epsilon)?;
     let factor = cx.append(Op::Unary(UnaryOp::Rsqrt), &[sum])?;
-    cx.append(Op::Binary(BinaryOp::Mul), &[centred, factor])
+    Ok((mean, centred, factor))
 }
 
 /// `x * scale + bias`, with one entry per index of axis 1.

@@ -119,6 +119,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Squeeze", reshape::squeeze),
     ("Sub", elementwise::binary),
     ("Sum", elementwise::variadic),
+    ("Swish", activation::swish),
     ("Tan", activation::tan),
     ("Tanh", elementwise::unary),
     ("ThresholdedRelu", activation::thresholded_relu),
