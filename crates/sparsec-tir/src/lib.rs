@@ -8,6 +8,7 @@ mod builder;
 mod coordinate;
 mod expr;
 mod flatten;
+mod interp;
 mod kernel;
 mod print;
 mod program;
@@ -20,6 +21,7 @@ pub use coordinate::{
 };
 pub use expr::{Access, BinaryOp, CompareOp, Expr, ReduceOp, UnaryOp};
 pub use flatten::{LowerError, lower_to_flat};
+pub use interp::{AxisData, BufferData, CoordinateData, InterpError, run_coordinate, run_kernel, run_program};
 pub use kernel::{
     Buffer, BufferId, BufferKind, For, Kernel, LoopKind, ParamId, Register, RegisterId, Stage, Stmt, Var, VarId,
 };

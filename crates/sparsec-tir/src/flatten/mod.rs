@@ -30,7 +30,6 @@ mod vectorise;
 
 pub use error::LowerError;
 
-
 use crate::{Kernel, Stage};
 
 /// Lowers a kernel of Stage II to Stage III.

@@ -1,0 +1,131 @@
+//! Programs: the launches in order, kernels interpreted.
+
+use super::{BufferData, InterpError, eval::eval_int, run_kernel};
+use crate::{Argument, BufferKind, ConstantData, Expr, Program, Scalar};
+
+/// Runs a program. `inputs` are the model's inputs in order, `symbols` the values of its run-time dimensions; the
+/// outputs are in the model's order.
+///
+/// # Errors
+/// When an argument doesn't fit, a constant can't be read, or a kernel fails.
+pub fn run_program(
+    program: &Program,
+    constants: &dyn ConstantData,
+    symbols: &[i64],
+    inputs: &[BufferData],
+) -> Result<Vec<BufferData>, InterpError> {
+    let unsupported = |reason: String| InterpError::Unsupported { kernel: program.name.clone(), reason };
+    let int = |e: &Expr| eval_int(e, symbols).ok_or_else(|| unsupported("a size is no expression over symbols".into()));
+    if inputs.len() != program.inputs.len() || symbols.len() != program.symbols.len() {
+        return Err(unsupported(format!(
+            "{} inputs and {} symbols expected",
+            program.inputs.len(),
+            program.symbols.len()
+        )));
+    }
+    let elements = |shape: &[Expr]| -> Result<usize, InterpError> {
+        shape.iter().try_fold(1_usize, |n, d| Ok(n.saturating_mul(int(d)?.max(0) as usize)))
+    };
+    for (port, data) in program.inputs.iter().zip(inputs) {
+        let expected = elements(&port.shape)?;
+        if data.elem != port.elem || data.len() != expected {
+            return Err(InterpError::Buffer {
+                kernel: program.name.clone(),
+                buffer: port.name.clone(),
+                expected: expected as i64,
+                elem: port.elem,
+                found: data.len(),
+                found_elem: data.elem,
+            });
+        }
+    }
+    let mut memory = Memory {
+        inputs: inputs.iter().map(|i| i.bytes.clone()).collect(),
+        outputs: Vec::new(),
+        constants: Vec::new(),
+        arena: vec![0xCB; program.arena_bytes.as_ref().map_or(Ok(0), int)?.max(0) as usize],
+    };
+    for port in &program.outputs {
+        memory.outputs.push(vec![0xCB; elements(&port.shape)? * port.elem.size()]);
+    }
+    for (i, info) in program.constants.iter().enumerate() {
+        let mut bytes = Vec::new();
+        let failed = |reason: String| InterpError::Constant { name: info.name.clone(), reason };
+        constants.write(i, &mut bytes).map_err(|e| failed(e.to_string()))?;
+        if bytes.len() as u64 != info.bytes {
+            return Err(failed(format!("{} bytes expected, {} given", info.bytes, bytes.len())));
+        }
+        memory.constants.push(bytes);
+    }
+    for launch in &program.launches {
+        let Some(kernel) = program.kernels.get(launch.kernel as usize) else {
+            return Err(unsupported(format!("launch `{}` of a kernel that doesn't exist", launch.label)));
+        };
+        let params: Vec<i64> = launch.params.iter().map(int).collect::<Result<_, _>>()?;
+        let buffers: Vec<_> = kernel.buffers.iter().filter(|b| b.kind != BufferKind::Scratch).collect();
+        let mut places = Vec::new();
+        let mut data = Vec::new();
+        for (buffer, (argument, offset)) in buffers.iter().zip(&launch.arguments) {
+            let base = match argument {
+                Argument::Arena(slot) => match program.arena.get(*slot as usize) {
+                    Some(slot) => int(&slot.offset)?,
+                    None => return Err(unsupported(format!("arena slot {slot} does not exist"))),
+                },
+                _ => 0,
+            };
+            let extent = |e: &Expr| eval_int(e, &params).map(|d| d.max(0));
+            let count = buffer.shape.iter().try_fold(1_i64, |n, d| Some(n.saturating_mul(extent(d)?)));
+            let Some(count) = count else {
+                return Err(unsupported(format!("the shape of `{}` is no expression over params", buffer.name)));
+            };
+            let start = base.saturating_add(int(offset)?);
+            let end = start.saturating_add(count.saturating_mul(buffer.elem.size() as i64));
+            let bytes = memory.bytes(*argument).ok_or_else(|| unsupported(format!("{argument:?} does not exist")))?;
+            let place = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+            let Some((range, found)) = place.and_then(|(s, e)| bytes.get(s..e).map(|found| (s..e, found))) else {
+                return Err(InterpError::Place {
+                    launch: launch.label.clone(),
+                    buffer: buffer.name.clone(),
+                    start,
+                    end,
+                    size: bytes.len(),
+                });
+            };
+            data.push(BufferData { elem: buffer.elem, bytes: found.to_vec() });
+            places.push((*argument, range));
+        }
+        run_kernel(kernel, &params, &mut data)?;
+        for ((buffer, (argument, range)), data) in buffers.iter().zip(places).zip(data) {
+            if buffer.kind == BufferKind::Output
+                && let Some(place) = memory.bytes(argument).and_then(|bytes| bytes.get_mut(range))
+            {
+                place.copy_from_slice(&data.bytes);
+            }
+        }
+    }
+    let elems = program.outputs.iter().map(|p| p.elem);
+    Ok(memory
+        .outputs
+        .into_iter()
+        .zip(elems)
+        .map(|(bytes, elem): (Vec<u8>, Scalar)| BufferData { elem, bytes })
+        .collect())
+}
+
+struct Memory {
+    inputs: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
+    constants: Vec<Vec<u8>>,
+    arena: Vec<u8>,
+}
+
+impl Memory {
+    fn bytes(&mut self, argument: Argument) -> Option<&mut Vec<u8>> {
+        match argument {
+            Argument::Input(i) => self.inputs.get_mut(i as usize),
+            Argument::Output(i) => self.outputs.get_mut(i as usize),
+            Argument::Constant(i) => self.constants.get_mut(i as usize),
+            Argument::Arena(_) => Some(&mut self.arena),
+        }
+    }
+}
