@@ -102,6 +102,9 @@ pub fn evaluate(
     bindings: &Bindings,
 ) -> Result<Tensor, InterpError> {
     let op = &bind_attributes(op, bindings)?;
+    for (i, tensor) in operands.iter().enumerate() {
+        check_bytes(tensor).map_err(|reason| InterpError::Input { name: format!("operand {i}"), reason })?;
+    }
     let types: Vec<TensorType> = operands.iter().map(|t| t.ty()).collect();
     let types: Vec<&TensorType> = types.iter().collect();
     let own = epilogue.map_or(operands.len(), |e| e.first_operand as usize).min(operands.len());

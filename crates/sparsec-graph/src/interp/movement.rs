@@ -64,6 +64,9 @@ pub(super) fn expand(x: &Tensor, shape: &[usize]) -> Result<Tensor, InterpError>
 }
 
 pub(super) fn slice(axes: &[SliceAxis], x: &Tensor, shape: &[usize]) -> Result<Tensor, InterpError> {
+    if shape.contains(&0) {
+        return Ok(Tensor { dtype: x.dtype, shape: shape.to_vec(), bytes: Bytes::new() });
+    }
     let mut strides = signed(row_major(&x.shape));
     let mut base = 0;
     for (range, stride) in axes.iter().zip(&mut strides) {
