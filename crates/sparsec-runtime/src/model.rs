@@ -1,0 +1,275 @@
+//! A loaded model and its context.
+#![allow(unsafe_code, reason = "calls of the C ABI")]
+
+use std::ffi::{CStr, c_char};
+use std::path::Path;
+use std::sync::Arc;
+
+use sparsec_abi::{ABI_VERSION, RawTensor, Status};
+
+use crate::library::{Context, Functions};
+use crate::{DType, RuntimeError, Tensor, ThreadPool};
+
+/// An input or output, as the library describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Name in the model.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Extents: a constant, or `-1 - s` for symbol `s`, or `i64::MIN` for an expression over the symbols.
+    pub extents: Vec<i64>,
+}
+
+/// A loaded model with a context of its own.
+pub struct Model {
+    functions: Functions,
+    context: Context,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    symbols: Vec<String>,
+    dims: Vec<i64>,
+    /// Lent to the context; dropped after it.
+    pool: Option<Arc<ThreadPool>>,
+}
+
+// SAFETY: a context is bound to no thread; whatever the model points to belongs to it alone, and `run` takes it mutably.
+unsafe impl Send for Model {}
+
+impl Model {
+    /// Loads a shared library and makes a context.
+    ///
+    /// # Errors
+    /// When the library can't be loaded, is no model of this name, or has another ABI version.
+    pub fn load(path: impl AsRef<Path>, name: &str) -> Result<Model, RuntimeError> {
+        let path = path.as_ref();
+        let functions = Functions::load(path, name)?;
+        // SAFETY: takes nothing.
+        let found = unsafe { (functions.abi_version)() };
+        if found != ABI_VERSION {
+            let path = path.display().to_string();
+            return Err(RuntimeError::AbiVersion { path, found, expected: ABI_VERSION });
+        }
+        let (inputs, outputs, symbols) = describe(&functions)?;
+        let mut context: Context = std::ptr::null_mut();
+        // SAFETY: the pointer is valid for the write.
+        let status = unsafe { (functions.create)(&raw mut context, ABI_VERSION) };
+        check("create", status)?;
+        let dims = vec![0; symbols.len()];
+        Ok(Model { functions, context, inputs, outputs, symbols, dims, pool: None })
+    }
+
+    /// The inputs in order.
+    #[must_use]
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The outputs in order.
+    #[must_use]
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Names of the dimensions that are known only at run time.
+    #[must_use]
+    pub fn symbols(&self) -> &[String] {
+        &self.symbols
+    }
+
+    /// Runs on this many threads from now on; 1 is the calling thread alone.
+    ///
+    /// # Errors
+    /// When the threads can't be started or are too many.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), RuntimeError> {
+        match threads {
+            0 | 1 => self.set_pool(None),
+            n => {
+                let pool = ThreadPool::new(n)?;
+                self.set_pool(Some(Arc::new(pool)))
+            }
+        }
+    }
+
+    /// Runs on this pool from now on, which several models may share; on the calling thread alone where `None`.
+    ///
+    /// # Errors
+    /// When the pool has more threads than the ABI allows.
+    pub fn set_pool(&mut self, pool: Option<Arc<ThreadPool>>) -> Result<(), RuntimeError> {
+        let parallel = pool.as_ref().map(|p| p.as_parallel());
+        let pointer = parallel.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the context is ours; the structure is copied; the pool lives as long as the context refers to it,
+        // since it is replaced below only after the context has let the old one go.
+        let status = unsafe { (self.functions.set_parallel)(self.context, pointer) };
+        check("set_parallel", status)?;
+        self.pool = pool;
+        Ok(())
+    }
+
+    /// Values of the symbols that these inputs mean, in the order of [`Model::symbols`].
+    ///
+    /// # Errors
+    /// When the inputs do not fit the model.
+    pub fn infer_dims(&self, inputs: &[Tensor]) -> Result<Vec<i64>, RuntimeError> {
+        let raw = self.raw_inputs(inputs)?;
+        let mut dims = vec![0i64; self.symbols.len()];
+        // SAFETY: as many tensors as the model has inputs, and room for every symbol.
+        let status = unsafe { (self.functions.infer_dims)(raw.as_ptr(), dims.as_mut_ptr()) };
+        check("infer_dims", status)?;
+        Ok(dims)
+    }
+
+    /// Makes room for inputs up to these dimensions, so that [`Model::run`] need not.
+    ///
+    /// # Errors
+    /// When there are not as many dimensions as symbols, or not as much memory.
+    pub fn reserve(&mut self, dims: &[i64]) -> Result<(), RuntimeError> {
+        self.check_dims(dims)?;
+        // SAFETY: one dimension per symbol.
+        check("reserve", unsafe { (self.functions.reserve)(self.context, dims.as_ptr()) })
+    }
+
+    /// Bytes of arena that a run with these dimensions takes on this many threads; `None` where they are too large.
+    ///
+    /// # Errors
+    /// When there are not as many dimensions as symbols.
+    pub fn arena_bytes(&self, dims: &[i64], threads: i32) -> Result<Option<usize>, RuntimeError> {
+        self.check_dims(dims)?;
+        // SAFETY: one dimension per symbol.
+        let bytes = unsafe { (self.functions.arena_bytes)(dims.as_ptr(), threads) };
+        Ok((bytes != usize::MAX).then_some(bytes))
+    }
+
+    /// Runs the model. Allocates the outputs, and the arena where it is too small.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the model.
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RuntimeError> {
+        self.dims = self.infer_dims(inputs)?;
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        for (i, port) in self.outputs.iter().enumerate() {
+            let mut shape = vec![0i64; port.extents.len().max(1)];
+            // SAFETY: one dimension per symbol, and room for the rank.
+            let status = unsafe { (self.functions.output_shape)(self.dims.as_ptr(), i as i32, shape.as_mut_ptr()) };
+            check("output_shape", status)?;
+            shape.truncate(port.extents.len());
+            let too_large = RuntimeError::Status { function: "output_shape", status: Status::TooLarge };
+            outputs.push(Tensor::zeros(port.dtype, &shape).ok_or(too_large)?);
+        }
+        self.run_into(inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// Runs the model into tensors of the right shape: allocates nothing once the arena is large enough.
+    ///
+    /// # Errors
+    /// When inputs or outputs do not fit the model.
+    pub fn run_into(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RuntimeError> {
+        let raw = self.raw_inputs(inputs)?;
+        if outputs.len() != self.outputs.len() {
+            return Err(RuntimeError::Malformed(format!("{} outputs are needed", self.outputs.len())));
+        }
+        let mut raw_outputs: Vec<RawTensor> = outputs.iter_mut().map(raw_mut).collect();
+        // SAFETY: as many tensors as the model has inputs and outputs, each with its memory; the library checks shapes.
+        let mut status = unsafe { (self.functions.run)(self.context, raw.as_ptr(), raw_outputs.as_mut_ptr()) };
+        if status == Status::Arena.code() {
+            let dims = self.infer_dims(inputs)?;
+            self.reserve(&dims)?;
+            // SAFETY: as above.
+            status = unsafe { (self.functions.run)(self.context, raw.as_ptr(), raw_outputs.as_mut_ptr()) };
+        }
+        check("run", status)
+    }
+
+    fn check_dims(&self, dims: &[i64]) -> Result<(), RuntimeError> {
+        if dims.len() == self.symbols.len() {
+            return Ok(());
+        }
+        Err(RuntimeError::Malformed(format!("{} dimensions are needed, one per symbol", self.symbols.len())))
+    }
+
+    fn raw_inputs(&self, inputs: &[Tensor]) -> Result<Vec<RawTensor>, RuntimeError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(RuntimeError::InputCount { expected: self.inputs.len(), found: inputs.len() });
+        }
+        Ok(inputs.iter().map(raw).collect())
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: the context came from `create` and no call is in progress.
+        unsafe { (self.functions.destroy)(self.context) }
+    }
+}
+
+fn check(function: &'static str, code: i32) -> Result<(), RuntimeError> {
+    match Status::from_code(code) {
+        Some(Status::Ok) => Ok(()),
+        Some(status) => Err(RuntimeError::Status { function, status }),
+        None => Err(RuntimeError::Malformed(format!("{function} returned the unknown status {code}"))),
+    }
+}
+
+/// A view that the library reads only.
+fn raw(tensor: &Tensor) -> RawTensor {
+    RawTensor {
+        data: tensor.bytes().as_ptr().cast_mut().cast(),
+        shape: tensor.shape().as_ptr(),
+        strides: std::ptr::null(),
+        rank: tensor.shape().len() as i32,
+        dtype: tensor.dtype().code(),
+    }
+}
+
+fn raw_mut(tensor: &mut Tensor) -> RawTensor {
+    let data = tensor.bytes_mut().as_mut_ptr().cast();
+    RawTensor { data, ..raw(tensor) }
+}
+
+type Description = (Vec<Port>, Vec<Port>, Vec<String>);
+
+fn describe(f: &Functions) -> Result<Description, RuntimeError> {
+    // SAFETY: the counts bound the indices, and what the functions point to is constant data of the library.
+    unsafe {
+        let mut symbols = Vec::new();
+        for s in 0..(f.symbol_count)() {
+            symbols.push(text((f.symbol_name)(s))?);
+        }
+        let mut inputs = Vec::new();
+        for i in 0..(f.input_count)() {
+            let name = text((f.input_name)(i))?;
+            inputs.push(port(name, (f.input_dtype)(i), (f.input_rank)(i), (f.input_extents)(i))?);
+        }
+        let mut outputs = Vec::new();
+        for i in 0..(f.output_count)() {
+            let name = text((f.output_name)(i))?;
+            outputs.push(port(name, (f.output_dtype)(i), (f.output_rank)(i), (f.output_extents)(i))?);
+        }
+        Ok((inputs, outputs, symbols))
+    }
+}
+
+/// # Safety
+/// The pointer is null or that of a string that lives while this function runs.
+unsafe fn text(pointer: *const c_char) -> Result<String, RuntimeError> {
+    if pointer.is_null() {
+        return Err(RuntimeError::Malformed("a name is missing".to_owned()));
+    }
+    // SAFETY: not null, and a string as the caller promises.
+    Ok(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+}
+
+/// # Safety
+/// `extents` is null or points to `rank` numbers that live while this function runs.
+unsafe fn port(name: String, dtype: i32, rank: i32, extents: *const i64) -> Result<Port, RuntimeError> {
+    let malformed = |what: &str| RuntimeError::Malformed(format!("`{name}` has {what}"));
+    let dtype = DType::from_code(dtype).ok_or_else(|| malformed("an unknown element type"))?;
+    let rank = usize::try_from(rank).map_err(|_| malformed("a negative rank"))?;
+    if extents.is_null() {
+        return Err(malformed("no shape"));
+    }
+    // SAFETY: not null, and `rank` numbers as the caller promises.
+    let extents = unsafe { std::slice::from_raw_parts(extents, rank) }.to_vec();
+    Ok(Port { name, dtype, extents })
+}
