@@ -1,0 +1,26 @@
+//! Dead code elimination.
+
+use std::collections::BTreeSet;
+
+use sparsec_graph::{Graph, NodeId};
+
+use crate::{PassError, PassStats};
+
+/// Removes the nodes that no output depends on. Graph inputs stay, used or not: they are the model's signature.
+///
+/// # Errors
+/// None; the signature is that of every pass.
+pub fn remove_dead(graph: &mut Graph) -> Result<PassStats, PassError> {
+    let mut live = BTreeSet::new();
+    let mut work: Vec<NodeId> = graph.outputs().iter().filter_map(|(_, value)| graph.producer(*value)).collect();
+    while let Some(id) = work.pop() {
+        if live.insert(id) {
+            work.extend(graph.node(id).operands.iter().filter_map(|&operand| graph.producer(operand)));
+        }
+    }
+    let dead: Vec<NodeId> = graph.nodes().map(|(id, _)| id).filter(|id| !live.contains(id)).collect();
+    for &id in &dead {
+        graph.remove_node(id);
+    }
+    Ok(PassStats::changed(dead.len()))
+}
