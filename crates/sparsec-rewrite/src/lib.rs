@@ -1,1 +1,106 @@
 //! Equality saturation over the graph IR: fusion, layout and weight format by predicted cost.
+//!
+//! [`rewrite()`] takes a normalised graph and returns one of the same inputs, outputs and meaning in which
+//!
+//! * element-wise chains are fused, into the epilogue of a contraction or convolution or into a `map`,
+//! * layouts are chosen. A layout is nothing but an order of axes, so the only thing that changes are transposes: they
+//!   are absorbed by labels and axes of operators, cancel each other, or are paid,
+//! * every contraction with a constant weight `mk` and every convolution with constant weights names the format in
+//!   which its weight is stored.
+//!
+//! All three are decided together: alternatives live side by side in an e-graph ([egg](https://docs.rs/egg)), and
+//! extraction takes the cheapest set under a cost model of the target. The way of a graph through this crate:
+//!
+//! `weights` looks at the constant weights; `region` encodes nodes as an e-graph (`lang`, `egraph`); `rules` adds
+//! equal alternatives; `extract` chooses by `cost`; `emit` writes the new graph, and [`Report`] says why.
+//!
+//! *Invariant:* the outcome depends on the graph and the options only. No limit is a time, and no map is unordered.
+//! *Invariant:* results stay the same to the last bit, as far as kernels sum in the same order: no rule uses
+//! associativity, and fused expressions keep their operands in order.
+
+mod cost;
+mod decide;
+mod egraph;
+mod emit;
+mod error;
+mod extract;
+mod lang;
+mod options;
+mod perm;
+mod region;
+mod report;
+mod rules;
+mod single;
+mod weights;
+
+use sparsec_graph::{Graph, Op};
+
+pub use cost::{Efficiency, Machine};
+pub use error::RewriteError;
+pub use options::{Limits, RewriteOptions};
+pub use report::{Candidate, Decision, RegionReport, Report};
+pub use single::{RULE_NAMES, apply_rule};
+
+/// A rewritten graph and what was decided.
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// The new graph.
+    pub graph: Graph,
+    /// The decisions.
+    pub report: Report,
+}
+
+/// Chooses fusion, layouts and formats. See the crate's documentation for what the result looks like.
+///
+/// # Errors
+/// When a forced format can't hold its weight or names none, and when the graph is malformed.
+pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, RewriteError> {
+    let weights = weights::analyse_weights(graph, &options.machine, &options.forced)?;
+    let dims = options.nominal_dims(graph);
+    let model = cost::CostModel::new(&options.machine, &dims, &weights);
+    let formats = weights
+        .iter()
+        .map(|(&value, weight)| (value, weight.candidates.iter().map(|c| c.format.clone()).collect()))
+        .collect();
+    let mut emitter = emit::Emitter::new(graph);
+    let (mut decisions, mut regions, mut seconds) = (Vec::new(), Vec::new(), 0.0);
+    for region in region::cut_regions(graph, options.limits.region_nodes)? {
+        let encoded = region::encode(graph, &region)?;
+        let (egraph, log) = rules::saturate(encoded.egraph, &options.limits, &formats);
+        let roots: Vec<egg::Id> =
+            region.roots.iter().filter_map(|root| encoded.classes.get(root)).map(|&c| egraph.find(c)).collect();
+        let selection = extract::extract(&egraph, &roots, |class, node| model.node_cost(&egraph, class, node));
+        let Some(selection) = selection else {
+            let reason = "no way to compute an output was found".to_owned();
+            return Err(RewriteError::Malformed { node: graph.name().to_owned(), reason });
+        };
+        let nodes = emitter.emit_region(&egraph, &region, &encoded.classes, &selection)?;
+        decisions.extend(decide::decisions(&model, &egraph, &selection, &emitter, &nodes));
+        seconds += selection.nodes.iter().map(|(&class, node)| model.node_seconds(&egraph, class, node)).sum::<f64>();
+        regions.push(RegionReport {
+            nodes: region.nodes.len(),
+            classes: egraph.number_of_classes(),
+            alternatives: egraph.total_number_of_nodes(),
+            rounds: log.iter().map(|s| s.rounds).collect(),
+            saturated: log.iter().all(|s| s.saturated),
+        });
+    }
+    let rewritten = emitter.finish();
+    let report = Report {
+        decisions,
+        nodes: (graph.node_count(), rewritten.node_count()),
+        fused: count(graph, Op::is_elementwise).saturating_sub(count(&rewritten, Op::is_elementwise)),
+        transposes: (count(graph, is_transpose), count(&rewritten, is_transpose)),
+        seconds,
+        regions,
+    };
+    Ok(Rewritten { graph: rewritten, report })
+}
+
+fn count(graph: &Graph, pick: impl Fn(&Op) -> bool) -> usize {
+    graph.nodes().filter(|(_, node)| pick(&node.op)).count()
+}
+
+fn is_transpose(op: &Op) -> bool {
+    matches!(op, Op::Transpose(_))
+}

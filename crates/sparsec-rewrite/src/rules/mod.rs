@@ -1,0 +1,151 @@
+//! Rewrite rules, one file per family.
+//!
+//! A rule looks at one e-node and offers equalities that follow from it. Rules have a direction and a name, and the
+//! right side is never worse than the left; there is no commutativity and no associativity, so results are the same
+//! to the last bit. Every rule is tested alone (`tests/rules.rs`): all that it offers for a graph is computed by the
+//! interpreter and compared with the original.
+//!
+//! The families run one after the other, since each only builds upon the one before: layouts of bare operators, then
+//! fusion for every layout, then formats for every fused anchor.
+
+mod constant;
+mod contract;
+mod format;
+mod fuse;
+mod layout;
+mod reshape;
+mod transpose;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use egg::{Applier, Id, PatternAst, Rewrite, Runner, SearchMatches, Searcher, SimpleScheduler, Subst, Symbol, Var};
+use sparsec_graph::{Format, Op, ValueId};
+
+use crate::egraph::EGraph;
+use crate::lang::{ENode, OpInfo, Tables};
+
+use crate::options::Limits;
+
+pub(crate) use format::{weight_of, weight_operand};
+
+/// Two classes that are equal.
+type Equal = (Id, Id);
+
+/// A rewrite rule.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    /// Its name, as in [`crate::RULE_NAMES`].
+    pub(crate) name: &'static str,
+    /// Which operators it starts from.
+    pub(crate) from: fn(&Op) -> bool,
+    /// The equalities that follow from this operator in this class.
+    pub(crate) offer: fn(&mut EGraph, Id, &OpInfo, &[Id]) -> Vec<Equal>,
+}
+
+/// Layout rules, then fusion, each with the share of the node limit up to which it may fill the e-graph.
+pub(crate) const FAMILIES: [(f64, &[&[Rule]]); 2] = [
+    (0.5, &[&transpose::RULES, &constant::RULES, &reshape::RULES, &layout::RULES, &contract::RULES]),
+    (1.0, &[&fuse::RULES]),
+];
+
+/// How the saturation of one family ended.
+pub(crate) struct Saturation {
+    /// Rounds of rewriting.
+    pub(crate) rounds: usize,
+    /// Whether nothing was left to find.
+    pub(crate) saturated: bool,
+}
+
+/// Runs all families. `formats` are the formats worth a try for each constant weight.
+///
+/// Only numbers of nodes and rounds end a run early, never time, so the outcome is the same on every machine.
+pub(crate) fn saturate(
+    mut egraph: EGraph,
+    limits: &Limits,
+    formats: &BTreeMap<ValueId, Vec<Format>>,
+) -> (EGraph, Vec<Saturation>) {
+    let mut log = Vec::new();
+    for (share, rules) in FAMILIES {
+        let rewrites: Vec<_> = rules.iter().copied().flatten().filter_map(|rule| rule.rewrite()).collect();
+        let nodes = (limits.nodes as f64 * share) as usize;
+        let (saturated, how) = run(egraph, &rewrites, nodes, limits.iterations);
+        egraph = saturated;
+        log.push(how);
+    }
+    format::offer_formats(&mut egraph, formats);
+    (egraph, log)
+}
+
+/// Runs one rule alone to saturation.
+pub(crate) fn run_rule(egraph: EGraph, rule: &Rule, limits: &Limits) -> EGraph {
+    let rewrites: Vec<_> = rule.rewrite().into_iter().collect();
+    run(egraph, &rewrites, limits.nodes, limits.iterations).0
+}
+
+fn run(
+    egraph: EGraph,
+    rewrites: &[Rewrite<ENode, Tables>],
+    nodes: usize,
+    iterations: usize,
+) -> (EGraph, Saturation) {
+    let runner = Runner::<ENode, Tables>::new(Tables::default())
+        .with_egraph(egraph)
+        .with_node_limit(nodes)
+        .with_iter_limit(iterations)
+        .with_time_limit(Duration::MAX)
+        .with_scheduler(SimpleScheduler)
+        .run(rewrites);
+    let saturated = matches!(runner.stop_reason, Some(egg::StopReason::Saturated));
+    let how = Saturation { rounds: runner.iterations.len(), saturated };
+    (runner.egraph, how)
+}
+
+impl Rule {
+    fn rewrite(self) -> Option<Rewrite<ENode, Tables>> {
+        // `Rewrite::new` fails only for a pattern with unbound variables, and these rules have no patterns.
+        Rewrite::new(self.name, self, self).ok()
+    }
+}
+
+impl Searcher<ENode, Tables> for Rule {
+    fn search_eclass_with_limit(&self, egraph: &EGraph, class: Id, limit: usize) -> Option<SearchMatches<'_, ENode>> {
+        let starts = egraph[class].nodes.iter().any(|node| match node {
+            ENode::Op(op, _) => (self.from)(&egraph.analysis.op(*op).op),
+            ENode::Leaf(_) => false,
+        });
+        (starts && limit > 0).then(|| SearchMatches { eclass: class, substs: vec![Subst::default()], ast: None })
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        Vec::new()
+    }
+}
+
+impl Applier<ENode, Tables> for Rule {
+    fn apply_one(
+        &self,
+        egraph: &mut EGraph,
+        class: Id,
+        _: &Subst,
+        _: Option<&PatternAst<ENode>>,
+        rule: Symbol,
+    ) -> Vec<Id> {
+        let class = egraph.find(class);
+        let mut changed = Vec::new();
+        for node in egraph[class].nodes.clone() {
+            let ENode::Op(op, operands) = node else { continue };
+            let info = egraph.analysis.op(op).clone();
+            if !(self.from)(&info.op) {
+                continue;
+            }
+            for (a, b) in (self.offer)(egraph, class, &info, &operands) {
+                let (a, b) = (egraph.find(a), egraph.find(b));
+                if a != b && egraph[a].data.ty == egraph[b].data.ty && egraph.union_trusted(a, b, rule) {
+                    changed.push(egraph.find(a));
+                }
+            }
+        }
+        changed
+    }
+}

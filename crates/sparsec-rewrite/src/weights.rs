@@ -1,0 +1,312 @@
+//! The constant weights of a graph: their patterns, and the formats that are worth a try.
+//!
+//! Each weight is looked at once, whatever number of layers uses it: its zeros are counted, and only where there are
+//! enough of them is a pattern built. Weights are independent, so threads share them; results are kept in the order
+//! of values and don't depend on the threads.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sparsec_graph::{DType, Format, Graph, Op, TensorData, ValueId};
+use sparsec_sparse::{
+    Element, PartitionStats, Pattern, PatternKind, PatternStats, StatsOptions, count_blocks, detect,
+};
+
+use crate::cost::{Machine, Product, StoredFacts, product_seconds, rows_in_flight, takes_vector};
+use crate::error::RewriteError;
+use crate::rules::weight_operand;
+
+/// From this density on no format has anything to gain, and no pattern is built.
+const DENSE: f64 = 0.95;
+/// Widths of `hyb` partitions that are tried.
+const PARTITIONS: [u32; 4] = [128, 192, 256, 512];
+/// Length roundings of `hyb` that are tried.
+const BUCKETS: [u32; 3] = [1, 2, 4];
+/// Of all `hyb` parameters, so many are kept.
+const HYB_CANDIDATES: usize = 3;
+
+/// A constant weight as an M x K matrix. For a convolution K runs over kernel positions, then channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Weight {
+    /// Name of the constant.
+    pub(crate) name: String,
+    /// Rows and columns.
+    pub(crate) shape: (usize, usize),
+    /// The kind of pattern.
+    pub(crate) kind: PatternKind,
+    /// Nonzeros / elements.
+    pub(crate) density: f64,
+    /// Statistics; none where the weight is dense.
+    pub(crate) stats: Option<PatternStats>,
+    /// Formats to choose from, `dense` first unless one is forced.
+    pub(crate) candidates: Vec<StoredFacts>,
+    /// Whether the user chose.
+    pub(crate) forced: bool,
+}
+
+impl Weight {
+    /// What is known of the weight in a format that is among the candidates.
+    pub(crate) fn stored(&self, format: &Format) -> Option<&StoredFacts> {
+        self.candidates.iter().find(|c| c.format == *format)
+    }
+}
+
+/// A weight before it is looked at.
+struct Source<'a> {
+    value: ValueId,
+    name: &'a str,
+    data: &'a TensorData,
+    /// Rows, kernel positions, and channels of a group: `K = positions * channels`.
+    extents: (usize, usize, usize),
+    /// Grouped convolutions are computed densely.
+    grouped: bool,
+    /// Whether every use is a matrix-vector product.
+    vector: bool,
+    forced: Option<Format>,
+}
+
+/// Looks at the weights of all contractions and convolutions.
+///
+/// # Errors
+/// When a forced format can't hold the pattern of its weight, or names no weight.
+pub(crate) fn analyse_weights(
+    graph: &Graph,
+    machine: &Machine,
+    forced: &BTreeMap<String, Format>,
+) -> Result<BTreeMap<ValueId, Weight>, RewriteError> {
+    let sources = collect(graph, forced);
+    if let Some(name) = forced.keys().find(|name| !sources.iter().any(|s| s.name == name.as_str())) {
+        return Err(RewriteError::UnknownWeight { name: name.clone() });
+    }
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(8).min(sources.len().max(1));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(source) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let weight = analyse(source, machine);
+                    if let Ok(mut results) = results.lock() {
+                        results.insert(source.value, weight);
+                    }
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_default();
+    results.into_iter().map(|(value, weight)| Ok((value, weight?))).collect()
+}
+
+fn collect<'a>(graph: &'a Graph, forced: &BTreeMap<String, Format>) -> Vec<Source<'a>> {
+    let mut sources: BTreeMap<ValueId, Source<'a>> = BTreeMap::new();
+    for (_, node) in graph.nodes() {
+        let Some(&value) = weight_operand(&node.op).and_then(|index| node.operands.get(index)) else { continue };
+        let Some(constant) = graph.constant(value) else { continue };
+        let (data, grouped) = (&constant.data, matches!(&node.op, Op::Conv(attrs) if attrs.groups != 1));
+        let extents = match data.shape.as_slice() {
+            &[m, k] => (m, 1, k),
+            [m, c, kernel @ ..] => (*m, kernel.iter().product(), *c),
+            _ => continue,
+        };
+        let vector = is_vector_product(graph, node);
+        let forced = forced.get(&constant.name).or(node.format.as_ref()).cloned();
+        let source = Source { value, name: &constant.name, data, extents, grouped, vector, forced };
+        sources
+            .entry(value)
+            .and_modify(|known| {
+                known.grouped |= source.grouped;
+                known.vector &= source.vector;
+            })
+            .or_insert(source);
+    }
+    sources.into_values().collect()
+}
+
+fn is_vector_product(graph: &Graph, node: &sparsec_graph::Node) -> bool {
+    let (Op::Contract(spec), Some(&x)) = (&node.op, node.operands.get(1)) else { return false };
+    spec.rhs.iter().zip(&graph.ty(x).shape).all(|(label, extent)| !spec.out.contains(label) || extent.is(1))
+}
+
+fn analyse(source: &Source<'_>, machine: &Machine) -> Result<Weight, RewriteError> {
+    let data = source.data;
+    match data.dtype {
+        DType::F32 => analyse_as::<f32>(source, machine),
+        DType::F64 => analyse_as::<f64>(source, machine),
+        DType::I8 => analyse_as::<i8>(source, machine),
+        DType::U8 => analyse_as::<u8>(source, machine),
+        DType::I32 => analyse_as::<i32>(source, machine),
+        _ => dense_weight(source, 1.0),
+    }
+}
+
+fn analyse_as<T: Element + bytemuck::Pod>(source: &Source<'_>, machine: &Machine) -> Result<Weight, RewriteError> {
+    let (rows, positions, channels) = source.extents;
+    let cols = positions * channels;
+    let values = source.data.values::<T>().unwrap_or_default();
+    let nonzeros = values.iter().filter(|v| !v.is_zero()).count();
+    let density = if values.is_empty() { 0.0 } else { nonzeros as f64 / values.len() as f64 };
+    let free = matches!(source.forced, None | Some(Format::Dense));
+    if free && (density >= DENSE || source.grouped || values.is_empty()) {
+        return dense_weight(source, density);
+    }
+    let pattern = if positions == 1 {
+        Pattern::of(rows, cols, &values)
+    } else {
+        // [m, c, positions] -> [m, positions, c], one row at a time.
+        let mut channels_last = Vec::with_capacity(values.len());
+        for row in values.chunks_exact(cols.max(1)) {
+            channels_last.extend((0..cols).map(|i| row[i % channels * positions + i / channels]));
+        }
+        Pattern::of(rows, cols, &channels_last)
+    };
+    let failed = |format: &Format| {
+        let (name, format) = (source.name.to_owned(), format.clone());
+        move |error| RewriteError::Format { name, format, error }
+    };
+    let pattern = pattern.map_err(failed(&Format::Dense))?;
+    let kind = detect(&pattern);
+    let formats = match &source.forced {
+        Some(format) => vec![format.clone()],
+        None => candidates(&pattern, kind, machine, source.vector),
+    };
+    let facts = formats.iter().map(|format| facts_of(format, &pattern, T::BYTES).map_err(failed(format)));
+    Ok(Weight {
+        name: source.name.to_owned(),
+        shape: (rows, cols),
+        kind,
+        density,
+        stats: Some(PatternStats::with_options(&pattern, &stats_for(kind))),
+        candidates: facts.collect::<Result<_, _>>()?,
+        forced: source.forced.is_some(),
+    })
+}
+
+fn dense_weight(source: &Source<'_>, density: f64) -> Result<Weight, RewriteError> {
+    let (rows, positions, channels) = source.extents;
+    let shape = (rows, positions * channels);
+    if let Some(format) = source.forced.as_ref().filter(|f| **f != Format::Dense) {
+        let (name, dtype) = (source.name.to_owned(), source.data.dtype);
+        return Err(RewriteError::ElementType { name, format: format.clone(), dtype });
+    }
+    let entries = (shape.0 * shape.1) as f64;
+    let facts = StoredFacts {
+        format: Format::Dense,
+        bytes: entries * source.data.dtype.size() as f64,
+        entries,
+        segment: shape.1 as f64,
+    };
+    Ok(Weight {
+        name: source.name.to_owned(),
+        shape,
+        kind: PatternKind::Dense,
+        density,
+        stats: None,
+        candidates: vec![facts],
+        forced: source.forced.is_some(),
+    })
+}
+
+/// Statistics that say something about this kind; each costs a pass over the nonzeros.
+fn stats_for(kind: PatternKind) -> StatsOptions {
+    let (mut blocks, mut nm) = (Vec::new(), Vec::new());
+    match kind {
+        PatternKind::Block { r, c } => blocks.push((r, c)),
+        PatternKind::NM { n, m } => nm.push((n, m)),
+        _ => {}
+    }
+    StatsOptions { blocks, nm, partitions: vec![256] }
+}
+
+/// Formats worth a try for a pattern.
+fn candidates(pattern: &Pattern, kind: PatternKind, machine: &Machine, vector: bool) -> Vec<Format> {
+    let mut formats = vec![Format::Dense];
+    match kind {
+        PatternKind::Dense => return formats,
+        PatternKind::Zero => {
+            formats.push(Format::Csr);
+            return formats;
+        }
+        PatternKind::Block { r, c } => formats.extend(block_formats(r, c)),
+        PatternKind::NM { n, m } => formats.push(Format::Nm { n, m }),
+        PatternKind::Channel { .. } => formats.push(Format::pruned(Format::Dense)),
+        PatternKind::Unstructured => {}
+    }
+    formats.push(Format::Csr);
+    let hyb = shortlist_hyb(pattern, machine);
+    // Whole rows or columns to remove: what remains may still be unstructured.
+    let kept = pattern.kept_rows().len() * pattern.kept_cols().len();
+    let all = pattern.rows() * pattern.cols();
+    if !matches!(kind, PatternKind::Channel { .. }) && kept < all - all / 20 {
+        formats.push(Format::pruned(Format::Dense));
+        formats.extend(hyb.first().map(|best| Format::pruned(best.clone())));
+    }
+    formats.extend(hyb);
+    if vector {
+        formats.retain(takes_vector);
+    }
+    formats
+}
+
+/// The detected block, and the lower blocks into which it can be cut without padding.
+fn block_formats(r: u32, c: u32) -> Vec<Format> {
+    let mut formats = vec![Format::Bsr { r, c }];
+    for lower in [8, 4] {
+        if r > lower && r.is_multiple_of(lower) {
+            formats.push(Format::Bsr { r: lower, c });
+        }
+        if c > 1 && r >= lower && r.is_multiple_of(lower) {
+            formats.push(Format::Bsr { r: lower, c: 1 });
+        }
+    }
+    formats
+}
+
+/// The `hyb` parameters of the lowest predicted time with many columns, best first.
+fn shortlist_hyb(pattern: &Pattern, machine: &Machine) -> Vec<Format> {
+    let rows = rows_in_flight(machine);
+    let wide = Product { n: 1024.0, is_vector: false, weight_set: 0.0 };
+    let mut scored = Vec::new();
+    let narrower = |p: u32| (p as usize) < pattern.cols();
+    let count = PARTITIONS.iter().filter(|&&p| narrower(p)).count();
+    for &partition in PARTITIONS.iter().take(count + 1) {
+        let stats = PartitionStats::of(pattern, partition);
+        for bucket in BUCKETS {
+            let facts = hyb_facts(Format::Hyb { partition, bucket, rows }, &stats, pattern.nnz(), bucket, 0.0);
+            scored.push((product_seconds(machine, &facts, &wide), facts.format));
+        }
+    }
+    scored.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    scored.into_iter().take(HYB_CANDIDATES).map(|(_, format)| format).collect()
+}
+
+fn hyb_facts(format: Format, stats: &PartitionStats, nnz: usize, bucket: u32, bytes: f64) -> StoredFacts {
+    let entries = match bucket {
+        1 => nnz,
+        2 | 3 => stats.entries_by_2,
+        _ => stats.entries_by_4,
+    } as f64;
+    StoredFacts { format, bytes, entries, segment: entries / stats.segments.max(1) as f64 }
+}
+
+/// Entries and bytes of a pattern in a format.
+fn facts_of(format: &Format, pattern: &Pattern, size: usize) -> Result<StoredFacts, sparsec_sparse::FormatError> {
+    let bytes = format.stored_bytes(pattern, size)? as f64;
+    let (rows, cols, nnz) = (pattern.rows(), pattern.cols(), pattern.nnz());
+    let entries = match format {
+        Format::Dense => rows * cols,
+        Format::Csr => nnz,
+        &Format::Bsr { r, c } => count_blocks(pattern, r, c).nonempty * (r * c) as usize,
+        &Format::Nm { n, m } => rows * cols.div_ceil(m as usize) * n as usize,
+        &Format::Hyb { partition, bucket, .. } => {
+            let stats = PartitionStats::of(pattern, partition);
+            return Ok(hyb_facts(format.clone(), &stats, nnz, bucket, bytes));
+        }
+        Format::Pruned(inner) => {
+            let kept = facts_of(inner, &pattern.without_zero_rows_and_cols(), size)?;
+            return Ok(StoredFacts { format: format.clone(), bytes, ..kept });
+        }
+    };
+    let segment = entries as f64 / rows.max(1) as f64;
+    Ok(StoredFacts { format: format.clone(), bytes, entries: entries as f64, segment })
+}
