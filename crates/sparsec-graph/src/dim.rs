@@ -2,8 +2,10 @@
 //!
 //! A [`Dim`] is a polynomial with integer coefficients over *atoms*: symbols such as `batch`, and the operations that a
 //! polynomial can't hold (floor division, minimum, maximum). It is kept in a canonical form, so two expressions that
-//! are equal as polynomials compare equal: `2*(seq + 1)` is `2*seq + 2`.
+//! are equal as polynomials compare equal: `2*(seq + 1)` is `2*seq + 2`. Coefficients saturate rather than overflow;
+//! what saturates is far beyond any extent that inference admits.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Add, Mul, Sub};
@@ -84,6 +86,23 @@ impl Dim {
         Dim { terms }
     }
 
+    fn add_term(&mut self, atoms: Vec<Atom>, coefficient: i64) {
+        match self.terms.entry(atoms) {
+            Entry::Vacant(entry) if coefficient != 0 => {
+                entry.insert(coefficient);
+            }
+            Entry::Vacant(_) => {}
+            Entry::Occupied(mut entry) => {
+                let sum = entry.get().saturating_add(coefficient);
+                if sum == 0 {
+                    entry.remove();
+                } else {
+                    entry.insert(sum);
+                }
+            }
+        }
+    }
+
     /// The terms: atoms of each monomial with its coefficient. The empty monomial is the constant term.
     pub fn terms(&self) -> impl Iterator<Item = (&[Atom], i64)> {
         self.terms.iter().map(|(atoms, c)| (atoms.as_slice(), *c))
@@ -133,7 +152,19 @@ impl Dim {
             let quotient = a.saturating_div(b);
             return Dim::constant(quotient - i64::from((a < 0) != (b < 0) && a.wrapping_rem(b) != 0));
         }
-        self.exact_div(by).unwrap_or_else(|| Dim::atom(Atom::FloorDiv(Box::new(self.clone()), Box::new(by.clone()))))
+        if let Some(exact) = self.exact_div(by) {
+            return exact;
+        }
+        // floor((a*d + r) / d) = a + floor(r / d): terms that are multiples of a constant divisor come out whole.
+        if let Some(d) = by.as_const().filter(|d| *d > 0) {
+            let (whole, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                self.terms.clone().into_iter().partition(|(atoms, c)| !atoms.is_empty() && c % d == 0);
+            if !whole.is_empty() {
+                let whole = Dim { terms: whole.into_iter().map(|(atoms, c)| (atoms, c / d)).collect() };
+                return whole + Dim { terms: rest }.floor_div(by);
+            }
+        }
+        Dim::atom(Atom::FloorDiv(Box::new(self.clone()), Box::new(by.clone())))
     }
 
     /// `ceil(self / by)` for a positive `by`.
@@ -266,10 +297,8 @@ impl Add for Dim {
 
     fn add(mut self, other: Dim) -> Dim {
         for (atoms, c) in other.terms {
-            let entry = self.terms.entry(atoms).or_insert(0);
-            *entry = entry.saturating_add(c);
+            self.add_term(atoms, c);
         }
-        self.terms.retain(|_, c| *c != 0);
         self
     }
 }
@@ -291,7 +320,7 @@ impl Mul for Dim {
             for (b, cb) in &other.terms {
                 let mut atoms = [a.as_slice(), b.as_slice()].concat();
                 atoms.sort();
-                product = product + Dim::monomial(atoms, ca.saturating_mul(*cb));
+                product.add_term(atoms, ca.saturating_mul(*cb));
             }
         }
         product
