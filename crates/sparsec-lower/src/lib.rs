@@ -1,1 +1,20 @@
 //! Lowering: fused graph with formats to sparse tensor kernels, memory plan, launch plan.
+//!
+//! Each node becomes one or a few kernels, written in Stage II of the tensor IR and lowered to Stage III; equal kernels
+//! are compiled once. Values get a place in one arena, weights become constant tables in the order in which the kernels
+//! read them.
+
+mod context;
+mod error;
+mod kernels;
+mod lowering;
+mod node;
+mod operand;
+mod plan;
+mod scalar;
+mod target;
+mod weight;
+
+pub use error::LowerError;
+pub use lowering::{Constants, KernelDump, Lowered, lower};
+pub use target::TargetInfo;

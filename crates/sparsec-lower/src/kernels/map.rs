@@ -1,0 +1,111 @@
+//! Element-wise kernels, and every operator that only moves elements (transpose, slice, concat, expand, pad's inside).
+//!
+//! ```text
+//! parallel i0 in 0..n0 {
+//!   for i1 in 0..n1 {
+//!     for j in 0..n2 step L {
+//!       vector l in 0..L active n2 - j { y[i0, i1, j + l] = f(x0[i0, i1, j + l], x1[i1], ...) }
+//! ```
+//!
+//! Loops are merged first where every operand allows it, so that the innermost one is long.
+
+use sparsec_graph::Dim;
+use sparsec_tir::{BufferKind, Expr, Scalar, load};
+
+use crate::context::{BuiltKernel, Context};
+use crate::operand::{Operand, collapse};
+use crate::scalar::Typed;
+use crate::target::TargetInfo;
+
+/// Elements that one task of a one-dimensional kernel takes.
+const CHUNK: i64 = 4096;
+
+/// What is computed from the operands' elements.
+pub(crate) type Body<'a> = &'a mut dyn FnMut(&mut Context, &mut dyn FnMut(&mut Context, u32) -> Typed) -> Typed;
+
+/// A kernel that computes `output` (operand 0 of the loops) from `inputs`.
+pub(crate) fn map_kernel(
+    name: &str,
+    extents: &[Dim],
+    output: &Operand,
+    inputs: &[Operand],
+    target: &TargetInfo,
+    body: Body<'_>,
+) -> BuiltKernel {
+    let mut extents = extents.to_vec();
+    let mut operands: Vec<Operand> = std::iter::once(output).chain(inputs).cloned().collect();
+    collapse(&mut extents, &mut operands);
+    if extents.is_empty() {
+        extents.push(Dim::constant(1));
+    }
+    let mut c = Context::new(name);
+    let inputs: Vec<_> = operands[1..]
+        .iter()
+        .enumerate()
+        .map(|(i, o)| {
+            let shape = c.dims(&o.shape);
+            c.buffer(&format!("x{i}"), o.elem, BufferKind::Input, shape, vec![])
+        })
+        .collect();
+    let shape = c.dims(&operands[0].shape);
+    let output = c.buffer("y", operands[0].elem, BufferKind::Output, shape, vec![]);
+    let counts = c.dims(&extents);
+    let inner = counts[counts.len() - 1].clone();
+
+    let mut row = |c: &mut Context, outer: &[Expr], from: Expr, to: Expr| {
+        let lanes = i64::from(target.lanes);
+        c.serial("j", from, to.clone(), lanes, |c, j| {
+            c.vector(target.lanes, Some(to - j.clone()), |c, l| {
+                let mut loops = outer.to_vec();
+                loops.push(j + l);
+                let mut loads = |c: &mut Context, i: u32| {
+                    let operand = &operands[1 + i as usize];
+                    let index = operand.index(c, &loops);
+                    (load(inputs[i as usize], index), operand.elem)
+                };
+                let (value, scalar) = body(c, &mut loads);
+                let value = if scalar == operands[0].elem { value } else { value.convert(operands[0].elem) };
+                let index = operands[0].index(c, &loops);
+                c.store(output, index, value);
+            });
+        });
+    };
+    if counts.len() == 1 {
+        let tasks = c.dim(&extents[0].ceil_div(&Dim::constant(CHUNK)));
+        c.parallel("task", tasks, |c, task| {
+            let from = c.bind_index("from", task * Expr::int(CHUNK));
+            let to = c.bind_index("to", (from.clone() + Expr::int(CHUNK)).min(inner));
+            row(c, &[], from, to);
+        });
+    } else {
+        c.parallel("i0", counts[0].clone(), |c, i0| {
+            nest(c, &counts[1..counts.len() - 1], vec![i0], &mut |c, outer| {
+                row(c, outer, Expr::int(0), inner.clone());
+            });
+        });
+    }
+    c.finish()
+}
+
+/// What a nest of loops runs: the context and the loop variables.
+type NestBody<'a> = &'a mut dyn FnMut(&mut Context, &[Expr]);
+
+/// Serial loops over `counts`, outermost first.
+pub(crate) fn nest(c: &mut Context, counts: &[Expr], outer: Vec<Expr>, f: NestBody<'_>) {
+    match counts.split_first() {
+        None => f(c, &outer),
+        Some((count, rest)) => {
+            let name = format!("i{}", outer.len());
+            c.serial(&name, Expr::int(0), count.clone(), 1, |c, i| {
+                let mut loops = outer.clone();
+                loops.push(i);
+                nest(c, rest, loops, f);
+            });
+        }
+    }
+}
+
+/// A type check that a value is of the element type; converts where it is not.
+pub(crate) fn converted(value: Typed, to: Scalar) -> Expr {
+    if value.1 == to { value.0 } else { value.0.convert(to) }
+}

@@ -1,0 +1,288 @@
+//! The walk over the graph: where values lie, which kernels are launched in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use sparsec_graph::{Def, Dim, Graph, Op, Symbol, ValueId};
+use sparsec_tir::{
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, Kernel, Launch, Port, Program, lower_to_flat,
+};
+
+use crate::context::{BuiltKernel, program_expr, scalar_of};
+use crate::error::LowerError;
+use crate::node::lower_node;
+use crate::plan::{Lifetime, plan};
+use crate::target::TargetInfo;
+use crate::weight::Table;
+
+/// What lowering gives to the backends.
+#[derive(Debug)]
+pub struct Lowered {
+    /// Kernels of Stage III, memory and launches.
+    pub program: Program,
+    /// The bytes of the program's constants.
+    pub data: Constants,
+    /// The kernels as they were in Stage II, in the program's order.
+    pub dumps: Vec<KernelDump>,
+}
+
+/// A kernel before it was flattened.
+#[derive(Debug)]
+pub struct KernelDump {
+    /// Stage II.
+    pub position: Kernel,
+    /// Labels of the launches that use it.
+    pub labels: Vec<String>,
+}
+
+/// The bytes of a program's constants, made when they are written.
+#[derive(Debug, Default)]
+pub struct Constants {
+    tables: Vec<Table>,
+}
+
+impl ConstantData for Constants {
+    fn write(&self, index: usize, out: &mut dyn Write) -> io::Result<()> {
+        match self.tables.get(index) {
+            Some(table) => (table.writer)(out),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("the program has no constant {index}"))),
+        }
+    }
+}
+
+/// A place for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Input(u32),
+    Output(u32),
+    Constant(u32),
+    /// Index into the lifetimes.
+    Temporary(u32),
+}
+
+/// A launch before the memory plan is made.
+struct PlannedLaunch {
+    kernel: u32,
+    label: String,
+    params: Vec<Dim>,
+    places: Vec<Place>,
+}
+
+/// State of the walk.
+pub(crate) struct Lowering<'g> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) target: TargetInfo,
+    places: BTreeMap<ValueId, Place>,
+    tables: Vec<Table>,
+    table_names: BTreeMap<String, u32>,
+    temporaries: Vec<Dim>,
+    kernels: Vec<KernelDump>,
+    flat: Vec<Kernel>,
+    known: BTreeMap<String, u32>,
+    launches: Vec<PlannedLaunch>,
+}
+
+/// Lowers a graph whose weights have formats.
+///
+/// # Errors
+/// [`LowerError`] for a node that no kernel covers, and for a weight that does not fit its format.
+pub fn lower(graph: &Graph, target: &TargetInfo) -> Result<Lowered, LowerError> {
+    let mut l = Lowering {
+        graph,
+        target: *target,
+        places: BTreeMap::new(),
+        tables: Vec::new(),
+        table_names: BTreeMap::new(),
+        temporaries: Vec::new(),
+        kernels: Vec::new(),
+        flat: Vec::new(),
+        known: BTreeMap::new(),
+        launches: Vec::new(),
+    };
+    l.place_outputs();
+    for id in graph.topological_order() {
+        lower_node(&mut l, id)?;
+    }
+    l.copy_remaining_outputs()?;
+    Ok(l.finish())
+}
+
+/// The value whose memory a value shares: a reshape is another view of its operand.
+pub(crate) fn root(graph: &Graph, mut value: ValueId) -> ValueId {
+    while let Some(node) = graph.producer(value) {
+        match graph.node(node).op {
+            Op::Reshape(_) => value = graph.node(node).operands[0],
+            _ => break,
+        }
+    }
+    value
+}
+
+impl Lowering<'_> {
+    /// Results that are outputs are computed where the caller wants them.
+    fn place_outputs(&mut self) {
+        for (i, (_, value)) in self.graph.outputs().iter().enumerate() {
+            let root = root(self.graph, *value);
+            if matches!(self.graph.value(root).def, Def::Node(..)) {
+                self.places.entry(root).or_insert(Place::Output(i as u32));
+            }
+        }
+    }
+
+    /// Outputs that are inputs, constants, or another output's value are copied.
+    fn copy_remaining_outputs(&mut self) -> Result<(), LowerError> {
+        for (i, (name, value)) in self.graph.outputs().iter().enumerate() {
+            let root = root(self.graph, *value);
+            let to = Place::Output(i as u32);
+            if self.places.get(&root) != Some(&to) {
+                let from = self.place(root);
+                crate::node::copy_value(self, name, self.graph.ty(*value), from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a value lies.
+    pub(crate) fn place(&mut self, value: ValueId) -> Place {
+        let value = root(self.graph, value);
+        if let Some(place) = self.places.get(&value) {
+            return *place;
+        }
+        let ty = self.graph.ty(value);
+        let place = match self.graph.value(value).def {
+            Def::Input(i) => Place::Input(i),
+            Def::Const(_) => {
+                let constant = self.graph.constant(value);
+                let bytes = constant.map(|c| c.data.bytes.clone()).unwrap_or_default();
+                let elements = constant.map_or(0, |c| c.data.elements() as u64);
+                let table = Table::lazy("data", scalar_of(ty.dtype), elements, move |out| out.write_all(&bytes));
+                let name = constant.map_or(String::new(), |c| c.name.clone());
+                self.add_table(&name, table)
+            }
+            Def::Node(..) => {
+                let bytes = ty.elements() * Dim::constant(ty.dtype.size() as i64);
+                self.temporary(bytes)
+            }
+        };
+        self.places.insert(value, place);
+        place
+    }
+
+    /// Memory for a value that is no value of the graph.
+    pub(crate) fn temporary(&mut self, bytes: Dim) -> Place {
+        self.temporaries.push(bytes);
+        Place::Temporary(self.temporaries.len() as u32 - 1)
+    }
+
+    /// Adds constant data.
+    pub(crate) fn add_table(&mut self, owner: &str, mut table: Table) -> Place {
+        let count = self.table_names.entry(format!("{owner}.{}", table.name)).or_insert(0);
+        table.full_name = match *count {
+            0 => format!("{owner}.{}", table.name),
+            n => format!("{owner}.{}.{n}", table.name),
+        };
+        *count += 1;
+        self.tables.push(table);
+        Place::Constant(self.tables.len() as u32 - 1)
+    }
+
+    /// Adds a launch. `symbols` gives values to parameters that are no symbols of the model (sizes of tables).
+    pub(crate) fn launch(
+        &mut self,
+        built: BuiltKernel,
+        label: &str,
+        places: Vec<Place>,
+        symbols: &BTreeMap<Symbol, Dim>,
+    ) -> Result<(), LowerError> {
+        let params = built.params.iter().map(|d| d.substitute(symbols)).collect();
+        let key = format!("{:?}", built.kernel);
+        let kernel = match self.known.get(&key) {
+            Some(&k) => k,
+            None => {
+                let k = self.kernels.len() as u32;
+                let mut position = built.kernel;
+                position.name = format!("k{k}_{}", position.name);
+                let invalid = |reason: String| LowerError::Invalid { kernel: position.name.clone(), reason };
+                let flat = lower_to_flat(&position).map_err(|e| invalid(e.to_string()))?;
+                self.flat.push(flat);
+                self.kernels.push(KernelDump { position, labels: Vec::new() });
+                self.known.insert(key, k);
+                k
+            }
+        };
+        self.kernels[kernel as usize].labels.push(label.to_owned());
+        self.launches.push(PlannedLaunch { kernel, label: label.to_owned(), params, places });
+        Ok(())
+    }
+
+    fn finish(self) -> Lowered {
+        let symbols = self.symbols();
+        let expr = |d: &Dim| program_expr(d, &symbols);
+        let mut lifetimes: Vec<Lifetime> =
+            self.temporaries.iter().map(|b| Lifetime { bytes: b.clone(), first: usize::MAX, last: 0 }).collect();
+        for (i, launch) in self.launches.iter().enumerate() {
+            for place in &launch.places {
+                if let Place::Temporary(t) = place {
+                    let life = &mut lifetimes[*t as usize];
+                    life.first = life.first.min(i);
+                    life.last = life.last.max(i);
+                }
+            }
+        }
+        let memory = plan(&lifetimes);
+        let port = |name: &str, value: ValueId| {
+            let ty = self.graph.ty(value);
+            Port { name: name.to_owned(), elem: scalar_of(ty.dtype), shape: ty.shape.iter().map(expr).collect() }
+        };
+        let argument = |place: &Place| {
+            let argument = match place {
+                Place::Input(i) => Argument::Input(*i),
+                Place::Output(i) => Argument::Output(*i),
+                Place::Constant(i) => Argument::Constant(*i),
+                Place::Temporary(i) => Argument::Arena(*i),
+            };
+            (argument, Expr::int(0))
+        };
+        let program = Program {
+            name: self.graph.name().to_owned(),
+            symbols: symbols.iter().map(|s| s.name().to_owned()).collect(),
+            inputs: self.graph.inputs().iter().map(|&v| port(&self.graph.value(v).name, v)).collect(),
+            outputs: self.graph.outputs().iter().map(|(name, v)| port(name, *v)).collect(),
+            constants: self
+                .tables
+                .iter()
+                .map(|t| ConstantInfo { name: t.full_name.clone(), bytes: t.bytes(), align: 64 })
+                .collect(),
+            arena: lifetimes
+                .iter()
+                .zip(&memory.offsets)
+                .map(|(l, offset)| ArenaSlot { offset: expr(offset), bytes: expr(&l.bytes) })
+                .collect(),
+            arena_bytes: Some(expr(&memory.total)),
+            launches: self
+                .launches
+                .iter()
+                .map(|l| Launch {
+                    kernel: l.kernel,
+                    label: l.label.clone(),
+                    params: l.params.iter().map(expr).collect(),
+                    arguments: l.places.iter().map(argument).collect(),
+                })
+                .collect(),
+            kernels: self.flat,
+        };
+        Lowered { program, data: Constants { tables: self.tables }, dumps: self.kernels }
+    }
+
+    /// The symbols that the model's signature, its memory and its launches depend on, in order of name.
+    fn symbols(&self) -> Vec<Symbol> {
+        let mut symbols = BTreeSet::new();
+        let outputs = self.graph.outputs().iter().map(|(_, v)| *v);
+        for value in self.graph.inputs().iter().copied().chain(outputs) {
+            self.graph.ty(value).shape.iter().for_each(|d| d.collect_symbols(&mut symbols));
+        }
+        let params = self.launches.iter().flat_map(|l| &l.params);
+        params.chain(&self.temporaries).for_each(|d| d.collect_symbols(&mut symbols));
+        symbols.into_iter().collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! Convolutions with constant weights.
+
+use std::collections::BTreeMap;
+
+use sparsec_graph::{BinaryOp, ConvAttrs, Dim, Node, NodeId, ScalarExpr, Symbol, ValueId};
+use sparsec_sparse::Format;
+
+use crate::context::scalar_of;
+use crate::error::LowerError;
+use crate::lowering::{Lowering, Place};
+use crate::node::strides_of;
+use crate::weight::{View, WeightMatrix, WeightProblem, Window, multiply};
+
+pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<(), LowerError> {
+    let node = l.graph.node(id);
+    let unsupported = |reason: &str| LowerError::unsupported(node, reason);
+    let (x, y) = (l.graph.ty(node.operands[0]), l.graph.ty(node.result()));
+    let w = l.graph.ty(node.operands[1]);
+    let constant =
+        l.graph.constant(node.operands[1]).ok_or_else(|| unsupported("the weight is not a constant of the model"))?;
+    if !matches!(x.rank(), 3 | 4) {
+        return Err(unsupported("only one and two spatial axes are supported"));
+    }
+    let shape = w.const_shape().unwrap_or_default();
+    let weight = WeightMatrix::new(&constant.data, shape[0] as usize, attrs.groups as usize)
+        .ok_or_else(|| unsupported("only f32 weights are supported, and groups that divide the outputs"))?;
+    let window = |axis: usize| {
+        // A missing vertical axis is one row.
+        let axis = axis as i64 + x.rank() as i64 - 4;
+        if axis < 0 {
+            return Window::POINT;
+        }
+        let i = axis as usize;
+        Window {
+            kernel: shape[2 + i] as usize,
+            stride: attrs.strides[i] as usize,
+            dilation: attrs.dilations[i] as usize,
+            pad: attrs.pads[i].0,
+        }
+    };
+    // The bias is the first thing that the epilogue adds.
+    let own = node.epilogue.as_ref().map_or(node.operands.len(), |e| e.first_operand as usize);
+    let mut args: Vec<ValueId> = node.operands[own..].to_vec();
+    let mut epilogue = node.epilogue.as_ref().map(|e| e.expr.clone());
+    let mut arg_views: Vec<View> = args.iter().map(|&v| broadcast_view(l, v, &y.shape)).collect();
+    if let Some(&bias) = node.operands[..own].get(2) {
+        let sum = ScalarExpr::binary(BinaryOp::Add, ScalarExpr::Acc, ScalarExpr::Arg(args.len() as u32));
+        let rest = epilogue.unwrap_or(ScalarExpr::Acc);
+        epilogue = Some(rest.substitute(&sum, &mut ScalarExpr::Arg));
+        args.push(bias);
+        let one = || Dim::constant(1);
+        arg_views.push(View {
+            elem: scalar_of(l.graph.ty(bias).dtype),
+            shape: [one(), y.shape[1].clone(), one(), one()],
+            strides: [Dim::default(), one(), Dim::default(), Dim::default()],
+        });
+    }
+    let problem = WeightProblem {
+        name: node.name.clone(),
+        m: weight.outputs(),
+        channels: weight.cols() / (window(0).kernel * window(1).kernel),
+        rows: window(0),
+        cols: window(1),
+        x: image_view(l, node.operands[0]),
+        y: image_view(l, node.result()),
+        args: arg_views,
+        epilogue,
+        density: 1.0,
+    };
+    launch_multiplication(l, node, problem, &weight, (node.operands[0], node.operands[1]), &args)
+}
+
+/// Chooses the kernel of the node's format and adds its launch.
+pub(super) fn launch_multiplication(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    problem: WeightProblem,
+    weight: &WeightMatrix,
+    (x, w): (ValueId, ValueId),
+    args: &[ValueId],
+) -> Result<(), LowerError> {
+    let format = node.format.clone().unwrap_or(Format::Dense);
+    let tensor = l.graph.value(w).name.clone();
+    let name = problem.name.clone();
+    let product = multiply(problem, weight, &format, &l.target)
+        .map_err(|source| LowerError::Format { tensor: tensor.clone(), source })?;
+    let mut places: Vec<Place> = vec![l.place(x), l.place(node.result())];
+    places.extend(args.iter().map(|&v| l.place(v)));
+    let mut symbols = BTreeMap::new();
+    for table in product.tables {
+        let size = Dim::constant(table.elements as i64);
+        symbols.insert(Symbol::new(&format!("table_{}", table.name)), size);
+        places.push(l.add_table(&tensor, table));
+    }
+    l.launch(product.kernel, &name, places, &symbols)
+}
+
+/// `[n, c, h, w]` or `[n, c, w]` as batch, channels, rows, columns.
+fn image_view(l: &Lowering<'_>, value: ValueId) -> View {
+    let ty = l.graph.ty(value);
+    let strides = strides_of(&ty.shape);
+    let last = ty.rank() - 1;
+    let (rows, row_stride) = match ty.rank() {
+        4 => (ty.shape[2].clone(), strides[2].clone()),
+        _ => (Dim::constant(1), ty.shape[last].clone()),
+    };
+    View {
+        elem: scalar_of(ty.dtype),
+        shape: [ty.shape[0].clone(), ty.shape[1].clone(), rows, ty.shape[last].clone()],
+        strides: [strides[0].clone(), strides[1].clone(), row_stride, strides[last].clone()],
+    }
+}
+
+/// An operand of the epilogue, broadcast to the output by the rules of numpy.
+fn broadcast_view(l: &Lowering<'_>, value: ValueId, out: &[Dim]) -> View {
+    let ty = l.graph.ty(value);
+    let strides = strides_of(&ty.shape);
+    let axis = |i: Option<usize>| match i {
+        Some(i) if i + ty.rank() >= out.len() && !ty.shape[i + ty.rank() - out.len()].is(1) => {
+            let j = i + ty.rank() - out.len();
+            (ty.shape[j].clone(), strides[j].clone())
+        }
+        _ => (Dim::constant(1), Dim::default()),
+    };
+    let rows = (out.len() == 4).then_some(2);
+    let axes = [axis(Some(0)), axis(Some(1)), axis(rows), axis(Some(out.len() - 1))];
+    let [a, b, c, d] = axes;
+    View { elem: scalar_of(ty.dtype), shape: [a.0, b.0, c.0, d.0], strides: [a.1, b.1, c.1, d.1] }
+}

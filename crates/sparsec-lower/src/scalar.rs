@@ -1,0 +1,172 @@
+//! Scalar expressions of the graph as expressions of the tensor IR.
+//!
+//! Composite functions (GELU, sigmoid, ...) are written out here; `exp`, `erf` and their like stay single operations
+//! until the tensor IR expands them. A part that is used twice is named by a `let` first.
+
+use sparsec_graph::{BinaryOp as GraphBinary, Op, ScalarExpr, UnaryOp as GraphUnary};
+use sparsec_tir::{BinaryOp, CompareOp, Expr, Scalar, Type, UnaryOp};
+
+use crate::context::Context;
+
+/// A value and its type.
+pub(crate) type Typed = (Expr, Scalar);
+
+/// Emits a scalar expression. `args` are loaded on demand; constants take the type of what they meet, or `wanted`.
+pub(crate) fn emit_scalar(
+    b: &mut Context,
+    expr: &ScalarExpr,
+    acc: Option<&Typed>,
+    args: &mut dyn FnMut(&mut Context, u32) -> Typed,
+    wanted: Scalar,
+) -> Typed {
+    match expr {
+        ScalarExpr::Acc => acc.cloned().unwrap_or_else(|| constant(0.0, wanted)),
+        ScalarExpr::Arg(i) => args(b, *i),
+        ScalarExpr::Const(v) => constant(*v, wanted),
+        ScalarExpr::Unary(op, x) => {
+            let x = emit_scalar(b, x, acc, args, wanted);
+            emit_unary(b, *op, x)
+        }
+        ScalarExpr::Binary(op, x, y) => {
+            // A constant takes the type of its neighbour.
+            let (x, y) = if matches!(**x, ScalarExpr::Const(_)) {
+                let y = emit_scalar(b, y, acc, args, wanted);
+                (emit_scalar(b, x, acc, args, y.1), y)
+            } else {
+                let x = emit_scalar(b, x, acc, args, wanted);
+                let y = emit_scalar(b, y, acc, args, x.1);
+                (x, y)
+            };
+            emit_binary(b, *op, x, y)
+        }
+        ScalarExpr::Select(c, x, y) => {
+            let c = emit_scalar(b, c, acc, args, Scalar::Bool);
+            let x = emit_scalar(b, x, acc, args, wanted);
+            let y = emit_scalar(b, y, acc, args, x.1);
+            (Expr::select(c.0, x.0, y.0), x.1)
+        }
+    }
+}
+
+/// The expression of an element-wise operator; `None` for others. Casts are not scalar expressions.
+pub(crate) fn elementwise_expr(op: &Op) -> Option<ScalarExpr> {
+    let arg = ScalarExpr::Arg;
+    Some(match op {
+        Op::Unary(op) => ScalarExpr::unary(*op, arg(0)),
+        Op::Binary(op) => ScalarExpr::binary(*op, arg(0), arg(1)),
+        Op::Where => ScalarExpr::Select(Box::new(arg(0)), Box::new(arg(1)), Box::new(arg(2))),
+        Op::Clip { lo, hi } => {
+            let mut x = arg(0);
+            if *lo > f64::NEG_INFINITY {
+                x = ScalarExpr::binary(GraphBinary::Max, x, ScalarExpr::Const(*lo));
+            }
+            if *hi < f64::INFINITY {
+                x = ScalarExpr::binary(GraphBinary::Min, x, ScalarExpr::Const(*hi));
+            }
+            x
+        }
+        Op::Map(expr) => expr.clone(),
+        _ => return None,
+    })
+}
+
+/// A constant of a type.
+pub(crate) fn constant(value: f64, scalar: Scalar) -> Typed {
+    let expr = if scalar.is_float() { Expr::Float(value, scalar) } else { Expr::Int(value as i64, scalar) };
+    (expr, scalar)
+}
+
+fn named(b: &mut Context, x: Typed) -> Typed {
+    match x.0 {
+        Expr::Var(_) | Expr::Int(..) | Expr::Float(..) => x,
+        expr => (b.bind("v", Type::scalar(x.1), expr), x.1),
+    }
+}
+
+fn emit_unary(b: &mut Context, op: GraphUnary, x: Typed) -> Typed {
+    let s = x.1;
+    let c = |v: f64| constant(v, s).0;
+    let simple = |op: UnaryOp, x: Typed| (Expr::unary(op, x.0), s);
+    match op {
+        GraphUnary::Neg => simple(UnaryOp::Neg, x),
+        GraphUnary::Abs => simple(UnaryOp::Abs, x),
+        GraphUnary::Exp => simple(UnaryOp::Exp, x),
+        GraphUnary::Log => simple(UnaryOp::Log, x),
+        GraphUnary::Sqrt => simple(UnaryOp::Sqrt, x),
+        GraphUnary::Erf => simple(UnaryOp::Erf, x),
+        GraphUnary::Tanh => simple(UnaryOp::Tanh, x),
+        GraphUnary::Floor => simple(UnaryOp::Floor, x),
+        GraphUnary::Ceil => simple(UnaryOp::Ceil, x),
+        GraphUnary::Round => simple(UnaryOp::Round, x),
+        GraphUnary::Sin => simple(UnaryOp::Sin, x),
+        GraphUnary::Cos => simple(UnaryOp::Cos, x),
+        GraphUnary::Not => simple(UnaryOp::Not, x),
+        GraphUnary::Reciprocal => (Expr::binary(BinaryOp::Div, c(1.0), x.0), s),
+        GraphUnary::Rsqrt => (Expr::binary(BinaryOp::Div, c(1.0), Expr::unary(UnaryOp::Sqrt, x.0)), s),
+        // The second operand is the result where either is NaN.
+        GraphUnary::Relu => (Expr::binary(BinaryOp::Max, c(0.0), x.0), s),
+        GraphUnary::Sigmoid => (sigmoid(x.0, s), s),
+        GraphUnary::Silu => {
+            let x = named(b, x);
+            (x.0.clone() * sigmoid(x.0, s), s)
+        }
+        GraphUnary::Gelu => {
+            let x = named(b, x);
+            let erf = Expr::unary(UnaryOp::Erf, x.0.clone() * c(std::f64::consts::FRAC_1_SQRT_2));
+            (x.0 * c(0.5) * (erf + c(1.0)), s)
+        }
+        GraphUnary::GeluTanh => {
+            let x = named(b, x);
+            let cubic = Expr::fma(x.0.clone() * x.0.clone() * x.0.clone(), c(0.044_715), x.0.clone());
+            let inner = cubic * c((2.0 / std::f64::consts::PI).sqrt());
+            (x.0 * c(0.5) * (Expr::unary(UnaryOp::Tanh, inner) + c(1.0)), s)
+        }
+    }
+}
+
+/// `1 / (1 + e^-x)`.
+fn sigmoid(x: Expr, s: Scalar) -> Expr {
+    let one = constant(1.0, s).0;
+    Expr::binary(BinaryOp::Div, one.clone(), one + Expr::unary(UnaryOp::Exp, Expr::unary(UnaryOp::Neg, x)))
+}
+
+fn emit_binary(b: &mut Context, op: GraphBinary, x: Typed, y: Typed) -> Typed {
+    let s = x.1;
+    let compare = |op: CompareOp, x: Typed, y: Typed| (Expr::compare(op, x.0, y.0), Scalar::Bool);
+    let plain = |op: BinaryOp, x: Typed, y: Typed| (Expr::Binary(op, Box::new(x.0), Box::new(y.0)), s);
+    match op {
+        GraphBinary::Add => plain(BinaryOp::Add, x, y),
+        GraphBinary::Sub => plain(BinaryOp::Sub, x, y),
+        GraphBinary::Mul => plain(BinaryOp::Mul, x, y),
+        GraphBinary::Div => plain(BinaryOp::Div, x, y),
+        GraphBinary::Pow if matches!(y.0, Expr::Float(v, _) if v == 2.0) => {
+            let x = named(b, x);
+            (x.0.clone() * x.0, s)
+        }
+        GraphBinary::Pow => plain(BinaryOp::Pow, x, y),
+        GraphBinary::And => plain(BinaryOp::And, x, y),
+        GraphBinary::Or => plain(BinaryOp::Or, x, y),
+        GraphBinary::Min => nan_keeping(b, BinaryOp::Min, x, y),
+        GraphBinary::Max => nan_keeping(b, BinaryOp::Max, x, y),
+        GraphBinary::Equal => compare(CompareOp::Eq, x, y),
+        GraphBinary::Less => compare(CompareOp::Lt, x, y),
+        GraphBinary::LessEqual => compare(CompareOp::Le, x, y),
+        GraphBinary::Greater => compare(CompareOp::Gt, x, y),
+        GraphBinary::GreaterEqual => compare(CompareOp::Ge, x, y),
+    }
+}
+
+/// The machine's minimum and maximum give the second operand where either is NaN; a constant first operand is enough.
+fn nan_keeping(b: &mut Context, op: BinaryOp, x: Typed, y: Typed) -> Typed {
+    let s = x.1;
+    let is_constant = |e: &Expr| matches!(e, Expr::Float(v, _) if !v.is_nan()) || matches!(e, Expr::Int(..));
+    if !s.is_float() || is_constant(&x.0) {
+        return (Expr::Binary(op, Box::new(x.0), Box::new(y.0)), s);
+    }
+    if is_constant(&y.0) {
+        return (Expr::Binary(op, Box::new(y.0), Box::new(x.0)), s);
+    }
+    let x = named(b, x);
+    let result = Expr::Binary(op, Box::new(x.0.clone()), Box::new(y.0));
+    (Expr::select(Expr::compare(CompareOp::Ne, x.0.clone(), x.0.clone()), x.0, result), s)
+}

@@ -1,0 +1,47 @@
+//! Linear layers and convolutions with constant weights.
+
+mod blocks;
+mod geometry;
+mod matrix;
+mod problem;
+mod rows;
+mod spmv;
+mod tables;
+mod tile;
+
+pub(crate) use matrix::WeightMatrix;
+pub(crate) use problem::{View, WeightProblem, Window};
+pub(crate) use tables::Table;
+
+use sparsec_sparse::{Format, FormatError};
+
+use crate::context::BuiltKernel;
+use crate::target::TargetInfo;
+
+/// A kernel, and the constants that follow the activations among its buffers: `x, y, args..., tables...`.
+pub(crate) struct Multiplication {
+    pub(crate) kernel: BuiltKernel,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// The kernel of a weight in a format.
+pub(crate) fn multiply(
+    mut problem: WeightProblem,
+    weight: &WeightMatrix,
+    format: &Format,
+    target: &TargetInfo,
+) -> Result<Multiplication, FormatError> {
+    problem.density = weight.density(format);
+    problem.flatten();
+    let single = [0, 2, 3].iter().all(|&i| problem.y.shape[i].is(1));
+    if single && problem.kernel_size() == 1 {
+        return spmv::lower(&problem, weight, format, target);
+    }
+    match format {
+        Format::Hyb { bucket, .. } => rows::lower(&problem, weight, *bucket, target),
+        // Every row of a partition has the same length: one bucket.
+        Format::Nm { .. } => rows::lower(&problem, weight, 1, target),
+        Format::Bsr { r: 1, .. } => rows::lower(&problem, weight, 1, target),
+        _ => blocks::lower(&problem, weight, format, target),
+    }
+}

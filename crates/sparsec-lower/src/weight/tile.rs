@@ -1,0 +1,245 @@
+//! What both multiplying kernels share: buffers, the walk over tiles and partitions, packing the window, the epilogue.
+
+use sparsec_graph::Dim;
+use sparsec_tir::{BinaryOp, BufferId, BufferKind, CompareOp, Expr, RegisterId, Scalar, Type, load};
+
+use crate::context::Context;
+use crate::kernels::map::converted;
+use crate::scalar::{Typed, emit_scalar};
+use crate::weight::geometry::Geometry;
+use crate::weight::problem::{View, WeightProblem};
+
+/// The buffers of a multiplying kernel, in the order of the launch's arguments, and its scratch memory.
+pub(crate) struct Buffers {
+    pub(crate) activations: Activations,
+    /// The packed window.
+    pub(crate) window: BufferId,
+    /// Unfinished results of a tile, a row of lanes for each output and one for dummies.
+    pub(crate) partial: BufferId,
+}
+
+/// Where a tile lies.
+#[derive(Clone)]
+pub(crate) struct Tile {
+    pub(crate) batch: Expr,
+    /// First output row.
+    pub(crate) row: Expr,
+    /// First output column.
+    pub(crate) col: Expr,
+}
+
+/// The buffers of activations.
+pub(crate) struct Activations {
+    pub(crate) x: BufferId,
+    pub(crate) y: BufferId,
+    pub(crate) args: Vec<BufferId>,
+}
+
+/// Declares the buffers of activations.
+pub(crate) fn declare_activations(c: &mut Context, p: &WeightProblem) -> Activations {
+    let view = |c: &mut Context, name: &str, v: &View, kind: BufferKind| {
+        let shape = c.dims(&v.shape);
+        let strides = c.dims(&v.strides);
+        c.buffer(name, v.elem, kind, shape, strides)
+    };
+    let x = view(c, "x", &p.x, BufferKind::Input);
+    let y = view(c, "y", &p.y, BufferKind::Output);
+    let args = p.args.iter().enumerate().map(|(i, v)| view(c, &format!("arg{i}"), v, BufferKind::Input)).collect();
+    Activations { x, y, args }
+}
+
+/// Declares the buffers of activations and the scratch memory.
+pub(crate) fn declare(c: &mut Context, p: &WeightProblem, g: &Geometry, partial_rows: usize) -> Buffers {
+    let activations = declare_activations(c, p);
+    let size = (g.part_channels * g.channel_size() + g.tile_lanes().max(g.lanes)) as i64;
+    let window = c.buffer("window", Scalar::F32, BufferKind::Scratch, vec![Expr::int(size)], vec![]);
+    let shape = vec![Expr::int(partial_rows as i64), Expr::int(g.tile_lanes() as i64)];
+    let partial = c.buffer("partial", Scalar::F32, BufferKind::Scratch, shape, vec![]);
+    Buffers { activations, window, partial }
+}
+
+/// The parallel loop over all tiles.
+pub(crate) fn for_each_tile(c: &mut Context, p: &WeightProblem, g: &Geometry, f: impl FnOnce(&mut Context, Tile)) {
+    let tiles_h = p.y.shape[2].ceil_div(&Dim::constant(g.tile_rows as i64));
+    let tiles_w = p.y.shape[3].ceil_div(&Dim::constant(g.tile_cols as i64));
+    let per_image = tiles_h.clone() * tiles_w.clone();
+    let tasks = c.dim(&(p.y.shape[0].clone() * per_image.clone()));
+    let (single, flat) = (p.y.shape[0].is(1), tiles_h.is(1));
+    let (per_image, tiles_w) = (c.dim(&per_image), c.dim(&tiles_w));
+    c.parallel("task", tasks, |c, task| {
+        let (batch, tile) = if single {
+            (Expr::int(0), task)
+        } else {
+            let batch = c.bind_index("batch", task.clone().floor_div(per_image.clone()));
+            (batch, c.bind_index("tile", task.rem(per_image)))
+        };
+        let (row, col) = if flat {
+            (Expr::int(0), c.bind_index("col", tile * Expr::int(g.tile_cols as i64)))
+        } else {
+            let row = c.bind_index("row", tile.clone().floor_div(tiles_w.clone()) * Expr::int(g.tile_rows as i64));
+            (row, c.bind_index("col", tile.rem(tiles_w) * Expr::int(g.tile_cols as i64)))
+        };
+        f(c, Tile { batch, row, col });
+    });
+}
+
+/// Copies the part of X that a tile needs of `count` channels from `first` on into the window.
+pub(crate) fn pack_window(
+    c: &mut Context,
+    (p, g, b): (&WeightProblem, &Geometry, &Buffers),
+    tile: &Tile,
+    (first, count): (Expr, Expr),
+) {
+    let staged = c.register("staged", Type::vector(Scalar::F32, g.lanes as u16), vec![]);
+    let size = g.channel_size() as i64;
+    c.serial("ch", Expr::int(0), count, 1, |c, ch| {
+        if g.is_flat() && p.rows.stride == 1 && p.cols.stride == 1 && p.cols.pad == 0 && p.rows.pad == 0 {
+            let width = c.dim(&p.x.shape[3]);
+            let base = c.bind_index("base", ch.clone() * Expr::int(size));
+            c.unroll("t", g.vectors as u32, |c, t| {
+                let at = t * Expr::int(g.lanes as i64);
+                let from = tile.col.clone() + at.clone();
+                let index = |l: Expr| vec![tile.batch.clone(), first.clone() + ch.clone(), tile.row.clone(), l];
+                copy(
+                    c,
+                    g,
+                    staged,
+                    (b.activations.x, width - from.clone()),
+                    |l| index(from.clone() + l),
+                    b.window,
+                    base + at,
+                );
+            });
+            return;
+        }
+        for (phase, &(ph, pw)) in g.phases.iter().enumerate() {
+            let base = (ch.clone() * Expr::int(g.phases.len() as i64) + Expr::int(phase as i64))
+                * Expr::int((g.window_rows * g.pitch) as i64);
+            let base = c.bind_index("base", base);
+            pack_phase(c, (p, g, b), staged, tile, (first.clone() + ch.clone(), base), (ph, pw));
+        }
+    });
+}
+
+/// Copies one phase of one channel, row by row, zeros where the window leaves the image.
+fn pack_phase(
+    c: &mut Context,
+    (p, g, b): (&WeightProblem, &Geometry, &Buffers),
+    staged: RegisterId,
+    tile: &Tile,
+    (channel, base): (Expr, Expr),
+    (ph, pw): (usize, usize),
+) {
+    let (height, width) = (c.dim(&p.x.shape[2]), c.dim(&p.x.shape[3]));
+    let (sh, sw) = (p.rows.stride as i64, p.cols.stride as i64);
+    let lanes = g.lanes as i64;
+    // Pixel j of the window's row is column `left + j * sw` of the image.
+    let left = tile.col.clone() * Expr::int(sw) + Expr::int(pw as i64 - p.cols.pad);
+    let left = c.bind_index("left", left);
+    let before = Expr::int(0) - left.clone();
+    let lo = c.bind_index("lo", before.max(Expr::int(0)).ceil_div(Expr::int(sw)));
+    let behind = (width.clone() - left.clone()).max(Expr::int(0)).ceil_div(Expr::int(sw));
+    let hi = c.bind_index("hi", behind.min(Expr::int(g.pitch as i64)));
+    c.serial("wr", Expr::int(0), Expr::int(g.window_rows as i64), 1, |c, wr| {
+        let row = (tile.row.clone() + wr.clone()) * Expr::int(sh) + Expr::int(ph as i64 - p.rows.pad);
+        let row = c.bind_index("image_row", row);
+        let line = c.bind_index("line", base + wr * Expr::int(g.pitch as i64));
+        // Whole vectors of zeros: what lies behind the line belongs to the next one, which is written later.
+        c.serial("j", Expr::int(0), Expr::int(g.pitch as i64), lanes, |c, j| {
+            c.vector(g.lanes as u16, None, |c, l| c.store(b.window, vec![line.clone() + j + l], Expr::f32(0.0)));
+        });
+        let inside = Expr::binary(
+            BinaryOp::And,
+            Expr::compare(CompareOp::Ge, row.clone(), Expr::int(0)),
+            Expr::compare(CompareOp::Lt, row.clone(), height.clone()),
+        );
+        c.branch(
+            inside,
+            |c| {
+                c.serial("j", lo, hi.clone(), lanes, |c, j| {
+                    let index = |l: Expr| {
+                        let col = left.clone() + (j.clone() + l) * Expr::int(sw);
+                        vec![tile.batch.clone(), channel.clone(), row.clone(), col]
+                    };
+                    copy(c, g, staged, (b.activations.x, hi - j.clone()), index, b.window, line + j.clone());
+                });
+            },
+            |_| {},
+        );
+    });
+}
+
+/// Copies one vector: the lanes below `active` are read, all are written, zeros in the others.
+fn copy(
+    c: &mut Context,
+    g: &Geometry,
+    staged: RegisterId,
+    (from, active): (BufferId, Expr),
+    index: impl Fn(Expr) -> Vec<Expr>,
+    to: BufferId,
+    at: Expr,
+) {
+    c.vector(g.lanes as u16, Some(active), |c, l| c.set(staged, vec![], load(from, index(l))));
+    c.vector(g.lanes as u16, None, |c, l| c.store(to, vec![at + l], Expr::Reg(staged, vec![])));
+}
+
+/// Applies the epilogue to finished results of output `m` and stores them. `lane` gives the sum in a lane: of a
+/// register where the tile is flat, else of the partial results.
+pub(crate) fn finish_row(
+    c: &mut Context,
+    (p, g, b): (&WeightProblem, &Geometry, &Buffers),
+    tile: &Tile,
+    m: &Expr,
+    sum: &dyn Fn(Expr, Expr) -> Expr,
+) {
+    let lanes = g.lanes as i64;
+    let width = c.dim(&p.y.shape[3]);
+    if g.is_flat() {
+        let even = p.y.shape[3].as_const().is_some_and(|w| w % g.tile_cols as i64 == 0);
+        c.unroll("t", g.vectors as u32, |c, t| {
+            let from = tile.col.clone() + t.clone() * Expr::int(lanes);
+            let active = (!even).then(|| width - from.clone());
+            c.vector(g.lanes as u16, active, |c, l| {
+                let at = [tile.batch.clone(), m.clone(), tile.row.clone(), from + l.clone()];
+                store_pixel(c, p, &b.activations, &at, sum(t, l));
+            });
+        });
+        return;
+    }
+    let height = c.dim(&p.y.shape[2]);
+    let rows = (height - tile.row.clone()).min(Expr::int(g.tile_rows as i64));
+    let cols = (width - tile.col.clone()).min(Expr::int(g.tile_cols as i64));
+    c.serial("tr", Expr::int(0), rows, 1, |c, tr| {
+        let line = c.bind_index("line", tr.clone() * Expr::int(g.pitch as i64));
+        c.serial("j", Expr::int(0), cols.clone(), lanes, |c, j| {
+            c.vector(g.lanes as u16, Some(cols - j.clone()), |c, l| {
+                let row = tile.row.clone() + tr;
+                let at = [tile.batch.clone(), m.clone(), row, tile.col.clone() + j.clone() + l.clone()];
+                store_pixel(c, p, &b.activations, &at, sum(Expr::int(0), line + j + l));
+            });
+        });
+    });
+}
+
+/// Applies the epilogue to one sum and stores it at `(batch, output, row, column)`.
+pub(crate) fn store_pixel(c: &mut Context, p: &WeightProblem, b: &Activations, at: &[Expr; 4], sum: Expr) {
+    let value = match &p.epilogue {
+        None => (sum, Scalar::F32),
+        Some(expr) => {
+            let acc: Typed = (sum, Scalar::F32);
+            let mut args = |_: &mut Context, i: u32| {
+                let view = &p.args[i as usize];
+                let index = at
+                    .iter()
+                    .zip(&view.shape)
+                    .zip(&view.strides)
+                    .map(|((e, extent), stride)| if stride.is(0) && extent.is(1) { Expr::int(0) } else { e.clone() })
+                    .collect();
+                (load(b.args[i as usize], index), view.elem)
+            };
+            emit_scalar(c, expr, Some(&acc), &mut args, Scalar::F32)
+        }
+    };
+    let value = converted(value, p.y.elem);
+    c.store(b.y, at.to_vec(), value);
+}

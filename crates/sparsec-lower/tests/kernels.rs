@@ -1,0 +1,129 @@
+//! Every operator's kernels against the graph interpreter, on every kind of target.
+
+mod common;
+
+use common::check;
+
+#[test]
+fn elementwise() {
+    check(
+        r#"graph @g {
+  input %0 "x": f32[batch, 5, 7]
+  const %1 "b": f32[7] random(seed=1, density=1.0)
+  const %2 "c": f32[5, 1] random(seed=2, density=1.0)
+  %3 = add (%0, %1)
+  %4 = mul (%3, %2)
+  %5 = map max(sub(abs($0), $1), 0.25) (%4, %1)
+  %6 = clip (%5) lo -inf hi 0.5
+  %7 = gt (%6, %0)
+  %8 = where (%7, %6, %3)
+  %9 = cast i64 (%7)
+  %10 = cast f32 (%9)
+  output "y" = %8
+  output "z" = %10
+}"#,
+        &[("batch", 3)],
+    );
+}
+
+#[test]
+fn movement() {
+    check(
+        r#"graph @g {
+  input %0 "x": f32[batch, 5, 7]
+  input %1 "i": i64[3]
+  %2 = transpose (%0) perm [2, 0, 1]
+  %3 = slice (%0) ranges [(0, batch, 1), (4, 5, -1), (1, 3, 2)]
+  %4 = concat (%0, %0) axis 1
+  %5 = pad (%0) amounts [(0, 0), (1, 2), (-1, 3)] value 2.5
+  %6 = gather (%0, %1) axis 1
+  %7 = reshape (%2) to [7, 5*batch]
+  const %8 "e": f32[5, 1] random(seed=2, density=1.0)
+  %9 = expand (%8) to [batch, 5, 9]
+  output "a" = %7
+  output "b" = %3
+  output "c" = %4
+  output "d" = %5
+  output "e" = %6
+  output "f" = %9
+  output "again" = %0
+}"#,
+        &[("batch", 2)],
+    );
+}
+
+#[test]
+fn lines() {
+    for axis in 0..3 {
+        check(
+            &format!(
+                r#"graph @g {{
+  input %0 "x": f32[batch, 6, 37]
+  %1 = softmax (%0) axis {axis}
+  %2 = reduce mean (%0) axes [{axis}] keep true
+  %3 = reduce max (%0) axes [{axis}] keep false
+  %4 = reduce l2 (%0) axes [0, 2] keep false
+  %5 = reduce sum (%0) axes [1, 2] keep false
+  output "a" = %1
+  output "b" = %2
+  output "c" = %3
+  output "d" = %4
+  output "e" = %5
+}}"#
+            ),
+            &[("batch", 5)],
+        );
+    }
+    check(
+        r#"graph @g {
+  input %0 "x": f32[6, 37]
+  const %1 "s": f32[37] random(seed=1, density=1.0)
+  const %2 "b": f32[37] random(seed=2, density=1.0)
+  const %3 "s0": f32[6] random(seed=3, density=1.0)
+  %4 = layer_norm (%0, %1, %2) axis 1 axes 1 epsilon 1e-5
+  %5 = layer_norm (%0, %3, %3) axis 0 axes 1 epsilon 1e-5
+  output "a" = %4
+  output "b" = %5
+}"#,
+        &[],
+    );
+}
+
+#[test]
+fn pooling() {
+    for kind in ["max", "average", "average_with_pad"] {
+        for attrs in [
+            "kernel [3, 3] strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] ceil false",
+            "kernel [2, 3] strides [1, 2] pads [(0, 1), (1, 0)] dilations [1, 1] ceil true",
+            "kernel [2, 2] strides [1, 1] pads [(0, 0), (0, 0)] dilations [2, 3] ceil false",
+        ] {
+            check(
+                &format!(
+                    "graph @g {{\n input %0 \"x\": f32[n, 3, 9, 23]\n %1 = pool {kind} (%0) {attrs}\n output \"y\" = %1\n}}"
+                ),
+                &[("n", 2)],
+            );
+        }
+    }
+}
+
+#[test]
+fn products_of_activations() {
+    for (spec, a, b) in [
+        ("bmk,bkn->bmn", "3, 7, 150", "3, 150, 33"),
+        ("bhqd,bhkd->bhqk", "2, 3, seq, 9", "2, 3, seq, 9"),
+        ("bhqk,bhkd->bqhd", "2, 3, seq, seq", "2, 3, seq, 9"),
+        ("mk,kn->nm", "5, 6", "6, 40"),
+        ("m,n->mn", "5", "40"),
+        ("k,k->", "19", "19"),
+        ("hdbi,hdbj->bhij", "2, 9, 2, seq", "2, 9, 2, seq"),
+    ] {
+        check(
+            &format!(
+                "graph @g {{\n input %0 \"a\": f32[{a}]\n input %1 \"b\": f32[{b}]\n %2 = contract \"{spec}\" (%0, %1) \
+                 epilogue mul(acc, 0.5) ()\n output \"y\" = %2\n}}"
+            ),
+            &[("seq", 21)],
+        );
+    }
+}

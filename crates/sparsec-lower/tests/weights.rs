@@ -1,0 +1,111 @@
+//! Constant weights in every format, as linear layers and as convolutions.
+
+mod common;
+
+use common::check;
+
+const FORMATS: &[&str] =
+    &["dense", "csr", "bsr<4,1>", "bsr<1,4>", "bsr<8,8>", "hyb<64,4,2>", "hyb<256,1,4>", "pruned<dense>"];
+
+fn linear(format: &str, density: f64, (m, k): (usize, usize), x: &str, spec: &str) -> String {
+    format!(
+        r#"graph @g {{
+  input %0 "x": f32[{x}]
+  const %1 "w": f32[{m}, {k}] random(seed=5, density={density:?})
+  const %2 "b": f32[{m}] random(seed=6, density=1.0)
+  %3 = contract "{spec}" (%1, %0) epilogue relu(add(acc, $0)) (%2) format {format}
+  output "y" = %3
+}}"#
+    )
+}
+
+#[test]
+fn linear_layers() {
+    for format in FORMATS {
+        for density in [0.0, 0.1, 0.5, 1.0] {
+            check(&linear(format, density, (13, 150), "batch, 150", "mk,bk->bm"), &[("batch", 19)]);
+            check(&linear(format, density, (9, 20), "3, seq, 20", "mk,bsk->bsm"), &[("seq", 1)]);
+        }
+    }
+}
+
+#[test]
+fn single_vectors() {
+    for format in FORMATS {
+        for density in [0.0, 0.1, 1.0] {
+            check(&linear(format, density, (16, 75), "1, 75", "mk,bk->bm"), &[]);
+        }
+    }
+    check(&linear("csr", 0.5, (1, 1), "1, 1", "mk,bk->bm"), &[]);
+}
+
+#[test]
+fn features_first() {
+    for format in ["dense", "hyb<64,4,2>"] {
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": f32[40, 2, seq]
+  const %1 "w": f32[12, 40] random(seed=5, density=0.2)
+  const %2 "b": f32[12, 1, 1] random(seed=6, density=1.0)
+  %3 = contract "mk,kbs->mbs" (%1, %0) epilogue gelu(add(acc, $0)) (%2) format {format}
+  output "y" = %3
+}}"#
+        );
+        // GELU needs `expand_math` in compiled code; the interpreter computes it as it is.
+        check(&text, &[("seq", 50)]);
+    }
+}
+
+fn conv(format: &str, density: f64, x: &str, w: &str, attrs: &str) -> String {
+    format!(
+        r#"graph @g {{
+  input %0 "x": f32[{x}]
+  const %1 "w": f32[{w}] random(seed=5, density={density:?})
+  const %2 "b": f32[8] random(seed=6, density=1.0)
+  %3 = conv (%0, %1, %2) {attrs} epilogue relu(acc) () format {format}
+  output "y" = %3
+}}"#
+    )
+}
+
+#[test]
+fn convolutions() {
+    for format in FORMATS {
+        for (x, w, attrs) in [
+            ("n, 6, 9, 11", "8, 6, 3, 3", "strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1"),
+            ("n, 6, 9, 11", "8, 6, 3, 3", "strides [2, 2] pads [(1, 1), (0, 1)] dilations [1, 1] groups 1"),
+            ("n, 6, 9, 40", "8, 6, 1, 1", "strides [2, 2] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1"),
+            ("n, 6, 9, 11", "8, 6, 1, 1", "strides [1, 1] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1"),
+            ("n, 6, 9, 30", "8, 6, 3, 2", "strides [1, 2] pads [(2, 0), (0, 3)] dilations [2, 3] groups 1"),
+            ("n, 4, 7, 90", "8, 4, 1, 7", "strides [1, 1] pads [(0, 0), (3, 3)] dilations [1, 1] groups 1"),
+            ("n, 3, 19, 19", "8, 3, 7, 7", "strides [2, 2] pads [(3, 3), (3, 3)] dilations [1, 1] groups 1"),
+            ("n, 8, 9, 11", "8, 1, 3, 3", "strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 8"),
+            ("n, 8, 9, 11", "8, 4, 3, 3", "strides [2, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 2"),
+        ] {
+            check(&conv(format, 0.3, x, w, attrs), &[("n", 2)]);
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_unknown_size() {
+    let attrs = "strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1";
+    for format in ["dense", "hyb<64,4,2>"] {
+        check(&conv(format, 0.3, "1, 6, h, w", "8, 6, 3, 3", attrs), &[("h", 9), ("w", 150)]);
+    }
+}
+
+#[test]
+fn two_of_four() {
+    let values: Vec<String> = (0..96).map(|i| if i % 4 < 2 { "0.0".into() } else { format!("{}.5", i % 7) }).collect();
+    let text = format!(
+        r#"graph @g {{
+  input %0 "x": f32[n, 16]
+  const %1 "w" = f32[6, 16] {{{}}}
+  %2 = contract "mk,bk->bm" (%1, %0) format nm<2,4>
+  output "y" = %2
+}}"#,
+        values.join(", ")
+    );
+    check(&text, &[("n", 11)]);
+}
