@@ -12,7 +12,7 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use sparsec_sparse::Format;
 
-use crate::{Op, ScalarExpr, TensorData, TensorType};
+use crate::{Dim, Op, ScalarExpr, Symbol, TensorData, TensorType};
 
 macro_rules! entity {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -197,7 +197,9 @@ impl Graph {
     }
 
     fn connect(&mut self, operand: ValueId, user: NodeId) {
-        if let Some(Value { def: Def::Node(source, _), .. }) = self.values.get(operand.index()) {
+        if let Some(Value { def: Def::Node(source, _), .. }) = self.values.get(operand.index())
+            && self.contains(*source)
+        {
             self.topology.add_edge(index(*source), index(user), ());
         }
     }
@@ -359,7 +361,20 @@ impl Graph {
         }
     }
 
-    /// Removes a node. Its results must have no uses left.
+    /// Replaces symbols in all types and attributes, as `--dim batch=1` does. Types stay what inference says.
+    pub fn substitute_symbols(&mut self, values: &BTreeMap<Symbol, Dim>) {
+        for value in &mut self.values {
+            for extent in &mut value.ty.shape {
+                *extent = extent.substitute(values);
+            }
+        }
+        for node in self.topology.node_weights_mut() {
+            let Ok(op) = node.op.try_map_dims(|dim| Ok::<_, std::convert::Infallible>(dim.substitute(values)));
+            node.op = op;
+        }
+    }
+
+    /// Removes a node. Its results must have no uses left. A node that is added later may get its id.
     pub fn remove_node(&mut self, id: NodeId) {
         self.topology.remove_node(index(id));
     }

@@ -49,9 +49,9 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
-    /// `(x - mean) / sqrt(variance + epsilon) * scale + bias` over the trailing axes from `axis` on when `axis` is not
-    /// followed by others, and over exactly one axis in general. Operands: x, scale, bias (each of the reduced axes'
-    /// shape).
+    /// `(x - mean) / sqrt(variance + epsilon) * scale + bias` over the axes `axis .. axis + axes`: several trailing ones,
+    /// or one anywhere. The variance divides by the number of elements.
+    /// Operands: x, scale, bias (each of the normalised axes' shape).
     LayerNorm {
         /// First normalised axis.
         axis: usize,
@@ -253,6 +253,25 @@ impl Op {
             Op::Pad { .. } => "pad",
             Op::ShapeOf(_) => "shape_of",
         }
+    }
+
+    /// The operator with every dimension expression among its attributes replaced.
+    ///
+    /// # Errors
+    /// What `value` returns.
+    pub fn try_map_dims<E>(&self, mut value: impl FnMut(&Dim) -> Result<Dim, E>) -> Result<Op, E> {
+        let mut values = |dims: &[Dim]| dims.iter().map(&mut value).collect::<Result<Vec<_>, E>>();
+        Ok(match self {
+            Op::Reshape(shape) => Op::Reshape(values(shape)?),
+            Op::Expand(shape) => Op::Expand(values(shape)?),
+            Op::ShapeOf(shape) => Op::ShapeOf(values(shape)?),
+            Op::Slice(axes) => Op::Slice(
+                axes.iter()
+                    .map(|a| Ok(SliceAxis { start: value(&a.start)?, len: value(&a.len)?, step: a.step }))
+                    .collect::<Result<_, E>>()?,
+            ),
+            _ => self.clone(),
+        })
     }
 
     /// Whether the operator computes each result element from the operand elements at the same (broadcast) place.

@@ -1,4 +1,4 @@
-//! The text form of a graph, which [`crate::parse`] reads back.
+//! The text form of a graph, which [`crate::parse()`] reads back.
 //!
 //! Values are numbered in the order of the text (inputs, constants, nodes), so the text of a graph depends on what the
 //! graph computes and not on how it was built. Unused constants are left out.

@@ -147,6 +147,27 @@ fn large_products_match_the_definition() {
 }
 
 #[test]
+fn large_convolutions_match_the_definition() {
+    let w = random_data(DType::F32, &[70, 8, 3, 3], 1, 0.4);
+    let x = random_data(DType::F32, &[1, 8, 40, 40], 2, 1.0);
+    let text = "graph @g { input %0 \"w\": f32[70, 8, 3, 3] input %1 \"x\": f32[1, 8, 40, 40] \
+                %2 = conv (%1, %0) strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1 output \"y\" = %2 }";
+    let y = &interpret(&parse(text).expect("parses"), &[w.clone(), x.clone()]).expect("runs")[0];
+    let (w, x, y) = (w.as_f32().unwrap(), x.as_f32().unwrap(), y.as_f32().unwrap());
+    for (m, row, col) in [(0, 0, 0), (69, 39, 39), (34, 12, 31), (35, 12, 32), (50, 0, 39), (1, 25, 24)] {
+        let mut sum = 0.0;
+        for (c, i, j) in (0..72).map(|k| (k / 9, k / 3 % 3, k % 3)) {
+            let (r, s) = (row + i, col + j);
+            if (1..=40).contains(&r) && (1..=40).contains(&s) {
+                let weight = f64::from(w[((m * 8 + c) * 3 + i) * 3 + j]);
+                sum += weight * f64::from(x[(c * 40 + r - 1) * 40 + s - 1]);
+            }
+        }
+        assert!((f64::from(y[(m * 40 + row) * 40 + col]) - sum).abs() < 1e-6, "{m} {row} {col}");
+    }
+}
+
+#[test]
 fn convolutions() {
     let x = "f32[1, 1, 3, 3] {1, 2, 3, 4, 5, 6, 7, 8, 9}";
     let attrs = |pads: &str| format!("strides [1, 1] pads {pads} dilations [1, 1] groups 1");

@@ -24,7 +24,7 @@ mod strided;
 pub use bind::{BindError, bind_symbols};
 pub use error::InterpError;
 
-use crate::{Bindings, Dim, Epilogue, Graph, Node, NodeId, Op, SliceAxis, TensorData, TensorType, ValueId, infer};
+use crate::{Bindings, Dim, Epilogue, Graph, Node, NodeId, Op, TensorData, TensorType, ValueId, infer};
 
 /// A tensor: an element type, a shape, and bytes.
 pub type Tensor = TensorData;
@@ -101,7 +101,10 @@ pub fn evaluate(
     operands: &[&Tensor],
     bindings: &Bindings,
 ) -> Result<Tensor, InterpError> {
-    let op = &bind_attributes(op, bindings)?;
+    let op = &op.try_map_dims(|dim| match dim.eval(bindings) {
+        Some(value) => Ok(Dim::constant(value)),
+        None => Err(InterpError::Unbound { dim: dim.clone() }),
+    })?;
     for (i, tensor) in operands.iter().enumerate() {
         check_bytes(tensor).map_err(|reason| InterpError::Input { name: format!("operand {i}"), reason })?;
     }
@@ -152,26 +155,6 @@ fn dispatch(op: &Op, operands: &[&Tensor], ty: &TensorType, shape: &[usize]) -> 
         }
         _ => Err(InterpError::Malformed { reason: format!("`{}` on {} operands ({ty})", op.name(), operands.len()) }),
     }
-}
-
-/// The operator with every dimension expression among its attributes replaced by its value.
-fn bind_attributes(op: &Op, bindings: &Bindings) -> Result<Op, InterpError> {
-    let value = |dim: &Dim| match dim.eval(bindings) {
-        Some(value) => Ok(Dim::constant(value)),
-        None => Err(InterpError::Unbound { dim: dim.clone() }),
-    };
-    let values = |dims: &[Dim]| dims.iter().map(value).collect::<Result<Vec<_>, _>>();
-    Ok(match op {
-        Op::Reshape(shape) => Op::Reshape(values(shape)?),
-        Op::Expand(shape) => Op::Expand(values(shape)?),
-        Op::ShapeOf(shape) => Op::ShapeOf(values(shape)?),
-        Op::Slice(axes) => Op::Slice(
-            axes.iter()
-                .map(|a| Ok(SliceAxis { start: value(&a.start)?, len: value(&a.len)?, step: a.step }))
-                .collect::<Result<_, InterpError>>()?,
-        ),
-        _ => op.clone(),
-    })
 }
 
 fn concrete_shape(ty: &TensorType) -> Result<Vec<usize>, InterpError> {
