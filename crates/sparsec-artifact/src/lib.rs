@@ -1,1 +1,30 @@
-//! Artefacts: object files with read-only weights, static and shared libraries, C header, manifest.
+//! Artefacts: what a compiled model is on disk.
+//!
+//! [`write()`] takes a program, its machine code and its constants, and makes
+//!
+//! | file | what |
+//! |---|---|
+//! | `libNAME.a` | code and weights, to link into a program |
+//! | `libNAME.so` | the same, to load |
+//! | `NAME.h` | the C interface, self-contained |
+//! | `NAME.json` | the manifest: signature, sizes, formats |
+//! | `NAME.o`, `NAME_weights.o` | the two objects, where asked for |
+//! | `NAME.ll`, `NAME.s` | what the code came from, where given |
+//!
+//! Everything is written into a temporary folder inside the output folder and renamed at the end, so an error leaves
+//! nothing behind. The same input gives the same bytes. Constants are streamed one by one: memory stays at about the
+//! largest of them.
+
+mod archive;
+mod error;
+mod header;
+mod link;
+mod manifest;
+mod symbolic;
+mod weights;
+mod write;
+
+pub use error::ArtifactError;
+pub use header::header;
+pub use manifest::{Manifest, ManifestPort, TargetInfo};
+pub use write::{ArtifactFiles, ArtifactOptions, Code, write};

@@ -1,0 +1,161 @@
+//! The C header of a model: C99 and C++, self-contained.
+
+use std::fmt::Write;
+
+use sparsec_abi::{ABI_VERSION, DTYPES, Status};
+use sparsec_tir::{Port, Program};
+
+use crate::symbolic;
+
+/// The header's text.
+#[must_use]
+pub fn header(program: &Program) -> String {
+    let name = &program.name;
+    let mut out = String::new();
+    let guard = format!("SPARSEC_MODEL_{}_H", name.to_ascii_uppercase());
+    // Writing to a string can't fail.
+    let _ = write!(out, "{}", banner(program));
+    let _ = write!(out, "#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n\n");
+    out.push_str(&shared());
+    out.push_str("\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    out.push_str(&MODEL.replace("NAME", name));
+    out.push_str("\n#ifdef __cplusplus\n}\n#endif\n\n");
+    let _ = writeln!(out, "#endif /* {guard} */");
+    out
+}
+
+/// What this model takes and gives, for readers.
+fn banner(program: &Program) -> String {
+    let mut out = format!("/* {}: a neural network compiled by sparsec. Do not edit.\n *\n", program.name);
+    let mut ports = |title: &str, ports: &[Port]| {
+        let _ = writeln!(out, " * {title}:");
+        for (i, p) in ports.iter().enumerate() {
+            let shape = symbolic::shape(&p.shape, &program.symbols).join(", ");
+            let _ = writeln!(out, " *   {i}: {} {}[{shape}]", comment_safe(&p.name), p.elem.name());
+        }
+    };
+    ports("Inputs", &program.inputs);
+    ports("Outputs", &program.outputs);
+    if !program.symbols.is_empty() {
+        let symbols: Vec<_> = program.symbols.iter().map(|s| comment_safe(s)).collect();
+        let _ = writeln!(out, " * Symbolic dimensions, in the order of `dims`: {}", symbols.join(", "));
+    }
+    out.push_str(" */\n");
+    out
+}
+
+/// Names come from the model: they must not end the comment.
+fn comment_safe(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+}
+
+/// The part that all models share.
+fn shared() -> String {
+    let statuses: Vec<String> =
+        Status::ALL.iter().map(|s| format!("    /* {} */\n    {} = {}", s.message(), s.c_name(), s.code())).collect();
+    let dtypes: Vec<String> = DTYPES.iter().map(|d| format!("    {} = {}", d.2, d.0)).collect();
+    SHARED
+        .replace("@VERSION@", &ABI_VERSION.to_string())
+        .replace("@STATUSES@", &statuses.join(",\n"))
+        .replace("@DTYPES@", &dtypes.join(",\n"))
+}
+
+const SHARED: &str = r"#ifndef SPARSEC_ABI_H
+#define SPARSEC_ABI_H
+
+/* Version of the interface below; passed to NAME_create, which compares it with the library's. */
+#define SPARSEC_ABI_VERSION @VERSION@u
+
+/* What functions return. NAME_status_message gives a sentence for each. */
+enum sparsec_status {
+@STATUSES@
+};
+
+/* Element types; the numbers are those of ONNX. */
+enum sparsec_dtype {
+@DTYPES@
+};
+
+/* A view of memory that belongs to the caller. */
+typedef struct sparsec_tensor {
+    /* First element, aligned to the element's size. May be null where there are no elements. */
+    void *data;
+    /* `rank` extents, outermost first. */
+    const int64_t *shape;
+    /* `rank` distances in elements, or null for row-major order. No other order is supported yet. */
+    const int64_t *strides;
+    int32_t rank;
+    /* One of sparsec_dtype. */
+    int32_t dtype;
+} sparsec_tensor;
+
+/* A thread pool of the caller. parallel_for calls `body` for pieces begin..end that together are 0..extent, on any
+ * threads, and returns when all are done. `worker` is in 0..threads; no two pieces that run at the same time may have
+ * the same worker. */
+typedef struct sparsec_parallel {
+    void *self;
+    int32_t threads;
+    void (*parallel_for)(void *self, int64_t extent,
+                         void (*body)(void *arg, int64_t begin, int64_t end, int32_t worker), void *arg);
+} sparsec_parallel;
+
+#endif /* SPARSEC_ABI_H */
+";
+
+const MODEL: &str = r"/* What a thread needs to run the model: memory for intermediate results. Contexts share the weights and nothing else;
+ * any number may exist. A context may move between threads; one that two threads use at once refuses the second. */
+typedef struct NAME_context NAME_context;
+
+/* The ABI version of the library. */
+uint32_t NAME_abi_version(void);
+/* A sentence for a status; never null. */
+const char *NAME_status_message(int32_t status);
+
+/* Makes a context on the heap. A model without symbolic dimensions can run at once; otherwise reserve comes first. */
+int32_t NAME_create(NAME_context **context, uint32_t abi_version);
+/* Makes a context in memory of the caller: NAME_context_bytes() bytes, aligned to 8. */
+int32_t NAME_create_in(void *memory, size_t bytes, NAME_context **context, uint32_t abi_version);
+size_t NAME_context_bytes(void);
+/* Frees what the library allocated. Null is allowed. */
+void NAME_destroy(NAME_context *context);
+
+/* Lends a thread pool to the context; null takes it back. Copied; `self` must live as long as the context uses it.
+ * More threads need a larger arena: call this before reserve. */
+int32_t NAME_set_parallel(NAME_context *context, const sparsec_parallel *parallel);
+/* Makes room for inputs up to these dimensions, one per symbol, on the heap. */
+int32_t NAME_reserve(NAME_context *context, const int64_t *dims);
+/* Lends memory of the caller in place of reserve, aligned to 64; null takes it back. */
+int32_t NAME_set_arena(NAME_context *context, void *memory, size_t bytes);
+/* Bytes of arena for these dimensions and this many threads; SIZE_MAX where they are out of range. */
+size_t NAME_arena_bytes(const int64_t *dims, int32_t threads);
+
+/* Computes the outputs. `inputs` and `outputs` are arrays of as many tensors as the model has; memory and shapes of the
+ * outputs are given by the caller (NAME_output_shape). Neither allocates nor locks. */
+int32_t NAME_run(NAME_context *context, const sparsec_tensor *inputs, sparsec_tensor *outputs);
+/* Checks the inputs and tells the values of the symbols that they mean. */
+int32_t NAME_infer_dims(const sparsec_tensor *inputs, int64_t *dims);
+
+/* Names of the symbolic dimensions; null out of range. */
+int32_t NAME_symbol_count(void);
+const char *NAME_symbol_name(int32_t index);
+
+/* Inputs and outputs: name (null out of range), sparsec_dtype (0), rank (-1). */
+int32_t NAME_input_count(void);
+const char *NAME_input_name(int32_t index);
+int32_t NAME_input_dtype(int32_t index);
+int32_t NAME_input_rank(int32_t index);
+int32_t NAME_output_count(void);
+const char *NAME_output_name(int32_t index);
+int32_t NAME_output_dtype(int32_t index);
+int32_t NAME_output_rank(int32_t index);
+/* `rank` extents: a constant, -1 - s for symbol s, or INT64_MIN for an expression over symbols; null out of range. */
+const int64_t *NAME_input_extents(int32_t index);
+const int64_t *NAME_output_extents(int32_t index);
+/* `rank` extents for these dimensions, one per symbol. */
+int32_t NAME_input_shape(const int64_t *dims, int32_t index, int64_t *shape);
+int32_t NAME_output_shape(const int64_t *dims, int32_t index, int64_t *shape);
+";

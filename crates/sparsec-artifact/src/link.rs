@@ -1,0 +1,55 @@
+//! The shared library: made by the system's C compiler as linker driver.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::ArtifactError;
+
+/// Links objects to a shared library that exports the public functions of the ABI and nothing else.
+pub(crate) fn link_shared(
+    out: &Path,
+    objects: &[&Path],
+    name: &str,
+    triple: &str,
+    linker: Option<&str>,
+) -> Result<(), ArtifactError> {
+    let script = out.with_extension("map");
+    let exports: String = sparsec_abi::FUNCTIONS.iter().map(|f| format!("    {name}_{f};\n")).collect();
+    std::fs::write(&script, format!("{{\n  global:\n{exports}  local: *;\n}};\n"))
+        .map_err(crate::error::at(&script))?;
+    let driver = driver(triple, linker);
+    let mut words = driver.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or("cc"));
+    command.args(words).args(["-shared", "-o"]).arg(out).args(objects);
+    // References inside the library stay inside it; no build id, since it would add nothing to identical bytes.
+    command.args(["-Wl,-Bsymbolic", "-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,-z,defs", "-Wl,-z,relro"]);
+    command.arg(format!("-Wl,-soname,lib{name}.so"));
+    let mut version_script = std::ffi::OsString::from("-Wl,--version-script=");
+    version_script.push(&script);
+    command.arg(version_script);
+    let failed = |message: String| ArtifactError::Link { command: driver.clone(), message };
+    let result = command.output().map_err(|e| failed(format!("{e} (set CC to a C compiler for {triple})")))?;
+    if result.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&result.stderr);
+    Err(failed(said.trim().chars().take(2000).collect()))
+}
+
+/// The linker driver: as given, or `CC`, or `cc`; for another architecture the name that Debian gives its compiler.
+fn driver(triple: &str, linker: Option<&str>) -> String {
+    if let Some(linker) = linker {
+        return linker.to_owned();
+    }
+    if let Ok(cc) = std::env::var("CC")
+        && !cc.trim().is_empty()
+    {
+        return cc;
+    }
+    match triple.split('-').next() {
+        Some(arch) if arch != std::env::consts::ARCH => {
+            format!("{}-linux-gnu-gcc", arch.trim_end_matches("gc"))
+        }
+        _ => "cc".to_owned(),
+    }
+}

@@ -1,0 +1,172 @@
+//! All files of an artefact, or none.
+
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSymbol};
+use sparsec_tir::{ConstantData, Program};
+
+use crate::archive::{Member, write_archive};
+use crate::error::at;
+use crate::manifest::{Manifest, TargetInfo};
+use crate::{ArtifactError, header, link, weights};
+
+/// Machine code of a program, and what it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    /// A relocatable ELF object.
+    pub object: &'a [u8],
+    /// Assembly, written to `NAME.s` where given.
+    pub assembly: Option<&'a str>,
+    /// LLVM's IR, written to `NAME.ll` where given.
+    pub llvm_ir: Option<&'a str>,
+}
+
+/// Which files to make.
+#[derive(Clone, Debug)]
+pub struct ArtifactOptions {
+    /// The machine that the code is for.
+    pub target: TargetInfo,
+    /// `libNAME.a`.
+    pub static_library: bool,
+    /// `libNAME.so`.
+    pub shared_library: bool,
+    /// `NAME.h`.
+    pub header: bool,
+    /// `NAME.json`.
+    pub manifest: bool,
+    /// `NAME.o` and `NAME_weights.o`.
+    pub objects: bool,
+    /// The C compiler that links the shared library; from the environment variable `CC`, or `cc`, where `None`.
+    pub linker: Option<String>,
+}
+
+impl ArtifactOptions {
+    /// Libraries, header and manifest.
+    #[must_use]
+    pub fn new(target: TargetInfo) -> Self {
+        ArtifactOptions {
+            target,
+            static_library: true,
+            shared_library: true,
+            header: true,
+            manifest: true,
+            objects: false,
+            linker: None,
+        }
+    }
+}
+
+/// The files that were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArtifactFiles {
+    /// `libNAME.a`.
+    pub static_library: Option<PathBuf>,
+    /// `libNAME.so`.
+    pub shared_library: Option<PathBuf>,
+    /// `NAME.h`.
+    pub header: Option<PathBuf>,
+    /// `NAME.json`.
+    pub manifest: Option<PathBuf>,
+    /// `NAME.o` and `NAME_weights.o`.
+    pub objects: Vec<PathBuf>,
+    /// `NAME.s`.
+    pub assembly: Option<PathBuf>,
+    /// `NAME.ll`.
+    pub llvm_ir: Option<PathBuf>,
+}
+
+/// Writes the artefact of a program into a folder, which is made where it does not exist. `report` goes into the manifest.
+///
+/// # Errors
+/// When a file can't be written, a constant has the wrong size, the weights pass 2 GiB, or the linker fails. The folder is
+/// then as it was before.
+pub fn write(
+    dir: &Path,
+    program: &Program,
+    data: &dyn ConstantData,
+    code: &Code<'_>,
+    options: &ArtifactOptions,
+    report: serde_json::Value,
+) -> Result<ArtifactFiles, ArtifactError> {
+    let name = &program.name;
+    let triple = &options.target.triple;
+    let symbols = defined_symbols(code.object)?;
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    let temporary = tempfile::Builder::new().prefix(".sparsec-").tempdir_in(dir).map_err(at(dir))?;
+    let staged = |file: &str| temporary.path().join(file);
+    let put = |file: &str, bytes: &[u8]| {
+        let path = staged(file);
+        std::fs::write(&path, bytes).map_err(at(&path))
+    };
+
+    let (object, constants) = (format!("{name}.o"), format!("{name}_weights.o"));
+    put(&object, code.object)?;
+    let (object_path, constants_path) = (staged(&object), staged(&constants));
+    weights::write_weights(&constants_path, program, data, triple)?;
+
+    let mut files = ArtifactFiles::default();
+    let mut finished: Vec<String> = Vec::new();
+    let mut finish = |file: String| -> PathBuf {
+        let path = dir.join(&file);
+        finished.push(file);
+        path
+    };
+    if options.shared_library {
+        let file = format!("lib{name}.so");
+        let linker = options.linker.as_deref();
+        link::link_shared(&staged(&file), &[&object_path, &constants_path], name, triple, linker)?;
+        files.shared_library = Some(finish(file));
+    }
+    if options.static_library {
+        let file = format!("lib{name}.a");
+        let of_weights = (0..program.constants.len()).map(|i| sparsec_abi::constant_symbol(name, i)).collect();
+        let members = [
+            Member { name: object.clone(), file: &object_path, symbols },
+            Member { name: constants.clone(), file: &constants_path, symbols: of_weights },
+        ];
+        write_archive(&staged(&file), &members)?;
+        files.static_library = Some(finish(file));
+    }
+    if options.header {
+        let file = format!("{name}.h");
+        put(&file, header(program).as_bytes())?;
+        files.header = Some(finish(file));
+    }
+    if options.manifest {
+        let file = format!("{name}.json");
+        let manifest = Manifest::new(program, options.target.clone(), code.object.len() as u64, report);
+        let mut text = serde_json::to_string_pretty(&manifest)?;
+        text.push('\n');
+        put(&file, text.as_bytes())?;
+        files.manifest = Some(finish(file));
+    }
+    if let Some(text) = code.assembly {
+        let file = format!("{name}.s");
+        put(&file, text.as_bytes())?;
+        files.assembly = Some(finish(file));
+    }
+    if let Some(text) = code.llvm_ir {
+        let file = format!("{name}.ll");
+        put(&file, text.as_bytes())?;
+        files.llvm_ir = Some(finish(file));
+    }
+    if options.objects {
+        files.objects = vec![finish(object), finish(constants)];
+    }
+    for file in &finished {
+        let to = dir.join(file);
+        std::fs::rename(staged(file), &to).map_err(at(&to))?;
+    }
+    Ok(files)
+}
+
+/// The global symbols that an object defines, in the order of its table.
+fn defined_symbols(object: &[u8]) -> Result<Vec<String>, ArtifactError> {
+    let malformed = |e: object::read::Error| ArtifactError::Object(e.to_string());
+    let file = object::File::parse(object).map_err(malformed)?;
+    let mut names = Vec::new();
+    for symbol in file.symbols().filter(|s| s.is_global() && s.is_definition()) {
+        names.push(symbol.name().map_err(malformed)?.to_owned());
+    }
+    Ok(names)
+}
