@@ -126,14 +126,17 @@ impl Linear {
 
 /// Multiplies a tensor by a factor per index of an axis, in `f64`. What is zero, or meets a factor of zero, is `+0`.
 fn scale_along(data: &TensorData, axis: usize, factors: &[f64]) -> Option<TensorData> {
-    let run: usize = data.shape.get(axis + 1..)?.iter().product();
-    let mut values = to_f64(data)?;
-    if run > 0 {
-        for (row, factor) in values.chunks_exact_mut(run).zip(factors.iter().cycle()) {
-            for v in row {
-                *v = if *v == 0.0 || *factor == 0.0 { 0.0 } else { *v * factor };
-            }
+    let run = data.shape.get(axis + 1..)?.iter().product::<usize>().max(1);
+    let product = |v: f64, factor: f64| if v == 0.0 || factor == 0.0 { 0.0 } else { v * factor };
+    let factor = |i: usize| factors[i / run % factors.len()];
+    // Weights are `f32` as a rule, and large: no `f64` copy of them.
+    if let Some(values) = data.as_f32() {
+        let mut scaled = Vec::with_capacity(values.len());
+        for (row, &factor) in values.chunks(run).zip(factors.iter().cycle()) {
+            scaled.extend(row.iter().map(|&v| product(f64::from(v), factor) as f32));
         }
+        return Some(TensorData::f32(&data.shape, scaled));
     }
-    from_f64(data.dtype, &data.shape, values)
+    let scaled = to_f64(data)?.into_iter().enumerate().map(|(i, v)| product(v, factor(i))).collect();
+    from_f64(data.dtype, &data.shape, scaled)
 }

@@ -69,17 +69,26 @@ pub(crate) fn transpose(data: &TensorData, perm: &[usize]) -> TensorData {
 }
 
 fn permute(bytes: &[u8], size: usize, strides: &[usize], shape: &[usize], axes: &[usize]) -> Vec<u8> {
+    match size {
+        1 => permute_elements::<1>(bytes, strides, shape, axes),
+        2 => permute_elements::<2>(bytes, strides, shape, axes),
+        4 => permute_elements::<4>(bytes, strides, shape, axes),
+        _ => permute_elements::<8>(bytes, strides, shape, axes),
+    }
+}
+
+fn permute_elements<const SIZE: usize>(bytes: &[u8], strides: &[usize], shape: &[usize], axes: &[usize]) -> Vec<u8> {
     /// Rows and columns are copied in squares of this side, so that both sides stay in the cache.
-    const TILE: usize = 32;
+    const TILE: usize = 16;
     let mut out = vec![0; bytes.len()];
     let ([outer @ .., last], false) = (axes, bytes.is_empty()) else { return out };
-    let inner = shape[*last];
-    let rows = bytes.len() / size / inner;
+    let (from, _) = bytes.as_chunks::<SIZE>();
+    let (to, _) = out.as_chunks_mut::<SIZE>();
+    let (inner, step) = (shape[*last], strides[*last]);
     let mut starts = Vec::with_capacity(TILE);
-    for first in (0..rows).step_by(TILE) {
-        let count = TILE.min(rows - first);
+    for (block, rows) in to.chunks_mut(TILE * inner).enumerate() {
         starts.clear();
-        starts.extend((first..first + count).map(|mut row| {
+        starts.extend((block * TILE..block * TILE + rows.len() / inner).map(|mut row| {
             let mut start = 0;
             for &axis in outer.iter().rev() {
                 start += row % shape[axis] * strides[axis];
@@ -88,10 +97,10 @@ fn permute(bytes: &[u8], size: usize, strides: &[usize], shape: &[usize], axes: 
             start
         }));
         for column in (0..inner).step_by(TILE) {
-            for (i, start) in starts.iter().enumerate() {
-                for j in column..inner.min(column + TILE) {
-                    let (to, from) = (((first + i) * inner + j) * size, (start + j * strides[*last]) * size);
-                    out[to..to + size].copy_from_slice(&bytes[from..from + size]);
+            let end = inner.min(column + TILE);
+            for (row, start) in rows.chunks_exact_mut(inner).zip(&starts) {
+                for (j, element) in (column..end).zip(&mut row[column..end]) {
+                    *element = from[start + j * step];
                 }
             }
         }
