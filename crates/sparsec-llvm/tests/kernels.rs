@@ -353,11 +353,13 @@ fn ir_of(program: &sparsec_tir::Program, kernel: &str) -> String {
     let target = Target::new(Some("x86_64-unknown-linux-gnu"), "x86-64-v3").expect("known");
     let options = EmitOptions { llvm_ir: true, unoptimised: true, ..EmitOptions::default() };
     let ir = emit(program, &target, options).expect("compiles").llvm_ir.expect("asked for");
-    ir.split("\n\n")
+    ir.split("\n}\n")
+        .filter_map(|f| f.find("define ").map(|start| &f[start..]))
         .filter(|f| f.contains(&format!("@m_{kernel}_body(")) || f.contains(&format!("@m_{kernel}_kernel(")))
-        .filter(|f| f.contains("define"))
+        .filter(|f| f.lines().next().is_some_and(|l| l.contains(&format!("@m_{kernel}_"))))
+        .map(|f| format!("{f}\n}}\n"))
         .collect::<Vec<_>>()
-        .join("\n\n")
+        .join("\n")
 }
 
 /// A row tile of `rows` x `vectors` accumulators over `k`, of the target's widest vectors.
