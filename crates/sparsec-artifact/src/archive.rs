@@ -95,7 +95,7 @@ fn write_index(out: &mut impl Write, members: &[Member<'_>], sizes: &[u64], long
 
 /// Times and owners are zero: the same model gives the same bytes.
 fn write_member_header(out: &mut impl Write, name: &str, size: u64) -> io::Result<()> {
-    write!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 644)
+    writeln!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, 644)
 }
 
 fn write_padded(out: &mut impl Write, data: &[u8]) -> io::Result<()> {

@@ -266,9 +266,8 @@ impl<'c> Body<'_, 'c> {
             return invalid(format!("the loop `{}` does not count up", self.var_name(l.var)));
         }
         let nonempty = b.build_int_compare(IntPredicate::SLT, start, end, "")?;
-        match Value::new(nonempty, Type::INDEX).as_const() {
-            Some(0) => return Ok(()),
-            _ => {}
+        if Value::new(nonempty, Type::INDEX).as_const() == Some(0) {
+            return Ok(());
         }
         let before = b.get_insert_block().ok_or_else(|| EmitError::Llvm("no block".to_owned()))?;
         let body = self.cx.context.append_basic_block(self.function, &format!("for.{}", self.var_name(l.var)));

@@ -229,8 +229,8 @@ impl<'c> Glue<'_, 'c> {
         }
         let status = f.call_int(inner, &arguments)?;
         let release = cx.builder.build_store(busy, f.i32(0))?;
-        let atomic = release.set_alignment(4).and_then(|()| Ok(release.set_atomic_ordering(AtomicOrdering::Release)));
-        atomic.map_err(|e| EmitError::Llvm(e.to_string()))?.map_err(|e| EmitError::Llvm(e.to_string()))?;
+        release.set_alignment(4).map_err(|e| EmitError::Llvm(e.to_string()))?;
+        release.set_atomic_ordering(AtomicOrdering::Release).map_err(|e| EmitError::Llvm(e.to_string()))?;
         f.finish(Some(status.as_basic_value_enum()))?;
         Ok(())
     }
