@@ -48,7 +48,8 @@ impl ExternalFiles {
         if let Some(bytes) = self.mapped.get(location) {
             return Ok(bytes.clone());
         }
-        let base = self.base.as_ref().ok_or_else(|| bad(format!("`{location}`: the model was not read from a file")))?;
+        let base =
+            self.base.as_ref().ok_or_else(|| bad(format!("`{location}`: the model was not read from a file")))?;
         let path = resolve(base, location)?;
         let bytes = crate::mapped::map_file(&path).map_err(|e| bad(e.to_string()))?;
         self.mapped.insert(location.to_owned(), bytes.clone());

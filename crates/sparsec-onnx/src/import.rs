@@ -15,17 +15,17 @@ mod matmul;
 mod node;
 mod normalize;
 mod pool;
+mod rearrange;
 mod reduce;
 mod registry;
-mod rearrange;
 mod reshape;
 mod shape;
 mod slice;
 mod symbolic;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -162,6 +162,7 @@ impl Import {
 
     fn node(&mut self, proto: &NodeProto, opsets: &Opsets) {
         let place = || Place::Node { name: node_name(proto), op: proto.op_type().to_owned() };
+        let since = self.cx.graph.value_count();
         let results = match self.resolve(proto) {
             Ok(Some(inputs)) => {
                 let domain = plain_domain(proto.domain());
@@ -182,7 +183,7 @@ impl Import {
         for (i, name) in proto.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let operand = results.get(i).copied();
             if let Some(operand) = operand {
-                self.cx.set_value_name(operand, name);
+                self.cx.set_value_name(operand, name, since);
             }
             if let Err(fault) = self.define(name, operand) {
                 self.report(place(), fault);
@@ -217,7 +218,9 @@ impl Import {
                 None => Err(Fault::Undefined(name.to_owned())),
             };
             match value {
-                Ok(_) if !known.insert(name) => self.report(Place::Output(name.to_owned()), Fault::Redefined(name.to_owned())),
+                Ok(_) if !known.insert(name) => {
+                    self.report(Place::Output(name.to_owned()), Fault::Redefined(name.to_owned()))
+                }
                 Ok(value) => self.cx.graph.add_output(name, value),
                 Err(fault) => self.report(Place::Output(name.to_owned()), fault),
             }

@@ -47,7 +47,9 @@ pub fn decode_tensor(bytes: Bytes) -> Result<(String, TensorData), OnnxError> {
     let name = tensor.name().to_owned();
     match crate::tensor::read(&mut tensor, &mut ExternalFiles::default()) {
         Ok(data) => Ok((name, data)),
-        Err(e) => Err(OnnxError::Invalid { problems: vec![Problem { place: Place::Initializer(name), fault: e.into() }] }),
+        Err(e) => {
+            Err(OnnxError::Invalid { problems: vec![Problem { place: Place::Initializer(name), fault: e.into() }] })
+        }
     }
 }
 

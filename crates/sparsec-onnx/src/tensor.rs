@@ -71,7 +71,11 @@ pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Resul
     if let Some(bytes) = raw {
         let expected = elements.checked_mul(dtype.size()).ok_or_else(|| TensorError::Shape(tensor.dims.clone()))?;
         length(expected, bytes.len(), "bytes")?;
-        return Ok(TensorData { dtype, shape, bytes: if dtype == DType::Bool { normalize_bools(bytes) } else { bytes } });
+        return Ok(TensorData {
+            dtype,
+            shape,
+            bytes: if dtype == DType::Bool { normalize_bools(bytes) } else { bytes },
+        });
     }
     let found = match dtype {
         DType::F32 => tensor.float_data.len(),
@@ -133,7 +137,11 @@ pub(crate) fn scalar(dtype: DType, value: f64) -> TensorData {
 
 /// Integers as a constant of an integer type or `bool`; `None` where a value does not fit.
 pub(crate) fn from_ints(dtype: DType, shape: &[usize], values: &[i64]) -> Option<TensorData> {
-    fn narrow<T: bytemuck::Pod + Send + TryFrom<i64>>(dtype: DType, shape: &[usize], values: &[i64]) -> Option<TensorData> {
+    fn narrow<T: bytemuck::Pod + Send + TryFrom<i64>>(
+        dtype: DType,
+        shape: &[usize],
+        values: &[i64],
+    ) -> Option<TensorData> {
         let values: Option<Vec<T>> = values.iter().map(|&v| T::try_from(v).ok()).collect();
         Some(TensorData::from_vec(dtype, shape, values?))
     }

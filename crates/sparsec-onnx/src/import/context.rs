@@ -233,9 +233,11 @@ impl Context {
         Ok(self.push(ty, Source::Value(value), None))
     }
 
-    /// Gives a value of the graph, where the operand is one that a node computes, the model's name for it.
-    pub(crate) fn set_value_name(&mut self, x: Operand, name: &str) {
+    /// Gives a value of the graph the model's name for it, where the value is a node's and number `since` or later:
+    /// what is merely passed through keeps the name that it has.
+    pub(crate) fn set_value_name(&mut self, x: Operand, name: &str, since: usize) {
         if let Source::Value(value) = self.slots[x.0].source
+            && value.index() >= since
             && self.graph.producer(value).is_some()
         {
             self.graph.value_mut(value).name = name.to_owned();
@@ -277,7 +279,8 @@ pub(crate) fn check_type(ty: &TensorType) -> Result<(), Fault> {
         if weight(dim) > MAX_WEIGHT || dim.as_const().is_some_and(|d| d < 0) {
             return Err(absurd());
         }
-        let magnitude = dim.terms().try_fold(0u64, |sum, (_, c)| sum.checked_add(c.unsigned_abs())).ok_or_else(absurd)?;
+        let magnitude =
+            dim.terms().try_fold(0u64, |sum, (_, c)| sum.checked_add(c.unsigned_abs())).ok_or_else(absurd)?;
         size = size.checked_mul(magnitude.max(1)).filter(|&s| s < 1 << 60).ok_or_else(absurd)?;
         terms = terms.checked_mul(dim.terms().count().max(1)).filter(|&t| t <= 4096).ok_or_else(absurd)?;
     }

@@ -44,12 +44,7 @@ pub(super) fn einsum(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Operand>, 
 }
 
 /// Sums over the labels that are not kept.
-fn sum_missing(
-    cx: &mut Context,
-    labels: &[char],
-    x: Operand,
-    keep: &[char],
-) -> Result<(Vec<char>, Operand), Fault> {
+fn sum_missing(cx: &mut Context, labels: &[char], x: Operand, keep: &[char]) -> Result<(Vec<char>, Operand), Fault> {
     let axes: Vec<usize> = (0..labels.len()).filter(|&i| !keep.contains(&labels[i])).collect();
     if axes.is_empty() {
         return Ok((labels.to_vec(), x));
@@ -75,7 +70,8 @@ fn parse(equation: &str) -> Result<(Vec<Vec<char>>, Vec<char>), Fault> {
         // Without an arrow, the labels that occur once, in alphabetical order.
         None => {
             let all: Vec<char> = terms.iter().flatten().copied().collect();
-            let mut once: Vec<char> = all.iter().copied().filter(|c| all.iter().filter(|o| *o == c).count() == 1).collect();
+            let mut once: Vec<char> =
+                all.iter().copied().filter(|c| all.iter().filter(|o| *o == c).count() == 1).collect();
             once.sort_unstable();
             once
         }

@@ -168,7 +168,9 @@ pub(super) fn clip(cx: &mut Context, node: &Node<'_>) -> Results {
     match (number(lo, fixed_lo), number(hi, fixed_hi)) {
         (Some(lo), Some(hi)) if lo == f64::NEG_INFINITY && hi == f64::INFINITY => Ok(vec![x]),
         // Numbers as large as this would lose digits on the way.
-        (Some(lo), Some(hi)) if cx.dtype(x).is_float() || [lo, hi].iter().all(|b| b.is_infinite() || b.abs() < 1e15) => {
+        (Some(lo), Some(hi))
+            if cx.dtype(x).is_float() || [lo, hi].iter().all(|b| b.is_infinite() || b.abs() < 1e15) =>
+        {
             Ok(vec![cx.append(Op::Clip { lo, hi }, &[x])?])
         }
         _ => {

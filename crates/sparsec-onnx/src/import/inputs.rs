@@ -23,7 +23,9 @@ impl Import {
         let mut symbols = Symbols::new(graph, options);
         for input in &graph.input {
             let name = input.name();
-            if self.names.contains_key(name) && self.cx.graph.inputs().iter().all(|&v| self.cx.graph.value(v).name != name) {
+            if self.names.contains_key(name)
+                && self.cx.graph.inputs().iter().all(|&v| self.cx.graph.value(v).name != name)
+            {
                 continue;
             }
             let operand = input_type(input, &mut symbols).and_then(|ty| self.cx.add_input(name, ty));
@@ -69,7 +71,8 @@ impl Symbols {
     fn new(graph: &GraphProto, options: &Options) -> Self {
         let mut taken = BTreeSet::new();
         for input in &graph.input {
-            let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+            let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
+            else {
                 continue;
             };
             for dim in tensor.shape.iter().flat_map(|s| &s.dim) {
@@ -79,7 +82,12 @@ impl Symbols {
             }
         }
         let taken = taken.iter().map(|s| s.name().to_owned()).collect();
-        Symbols { bound: options.dims.iter().map(|(name, &v)| (identifier(name), v)).collect(), taken, met: BTreeSet::new(), fresh: 0 }
+        Symbols {
+            bound: options.dims.iter().map(|(name, &v)| (identifier(name), v)).collect(),
+            taken,
+            met: BTreeSet::new(),
+            fresh: 0,
+        }
     }
 
     fn dim(&mut self, value: Option<&Value>) -> Dim {
@@ -91,7 +99,8 @@ impl Symbols {
         let mut symbols = BTreeSet::new();
         dim.collect_symbols(&mut symbols);
         self.met.extend(symbols.iter().map(|s| s.name().to_owned()));
-        let bound: BTreeMap<Symbol, Dim> = self.bound.iter().map(|(n, &v)| (Symbol::new(n), Dim::constant(v))).collect();
+        let bound: BTreeMap<Symbol, Dim> =
+            self.bound.iter().map(|(n, &v)| (Symbol::new(n), Dim::constant(v))).collect();
         dim.substitute(&bound)
     }
 

@@ -65,7 +65,8 @@ fn known(cx: &Context, kind: ReduceKind, x: Operand, over: &Over) -> Option<Dim>
     }
     let ints = cx.ints(x).filter(|ints| ints.len() <= 16 && !ints.is_empty())?;
     ints.iter().skip(1).try_fold(ints.first()?.clone(), |total, d| {
-        let tame = symbolic::is_tame(&total) && symbolic::is_tame(d) && total.terms().count() * d.terms().count() <= 256;
+        let tame =
+            symbolic::is_tame(&total) && symbolic::is_tame(d) && total.terms().count() * d.terms().count() <= 256;
         match kind {
             _ if !tame => None,
             ReduceKind::Prod => Some(total * d.clone()),

@@ -35,10 +35,8 @@ pub(super) fn reshape(cx: &mut Context, node: &Node<'_>) -> Results {
         if dim.is(0) && zero_copies {
             let kept = from.get(i).cloned();
             *dim = kept.ok_or_else(|| Fault::invalid(format!("dimension {i} is to be kept, but there is none")))?;
-        } else if dim.is(-1) {
-            if open.replace(i).is_some() {
-                return Err(Fault::invalid("two dimensions of the new shape are -1"));
-            }
+        } else if dim.is(-1) && open.replace(i).is_some() {
+            return Err(Fault::invalid("two dimensions of the new shape are -1"));
         }
     }
     if let Some(open) = open {

@@ -75,7 +75,11 @@ fn part(extent: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<SliceAxis, Fa
     if step < 0 {
         return reversed(extent, start, end, step);
     }
-    let start = symbolic::max(&Dim::constant(0), &bound(extent, start)?);
+    // A start past the end needs no clamping: nothing is taken then.
+    let start = match start.as_const() {
+        Some(s) if (0..FAR).contains(&s) => start.clone(),
+        _ => symbolic::max(&Dim::constant(0), &bound(extent, start)?),
+    };
     let end = bound(extent, end)?;
     let len = symbolic::max(&Dim::constant(0), &(end - start.clone()));
     Ok(SliceAxis { start, len: if step == 1 { len } else { len.ceil_div(&Dim::constant(step)) }, step })

@@ -57,7 +57,10 @@ impl Window {
             let total = match shape[i + 2].as_const() {
                 Some(extent) => {
                     let outputs = extent.saturating_add(self.strides[i] - 1) / self.strides[i];
-                    ((outputs - 1).saturating_mul(self.strides[i])).saturating_add(reach + 1).saturating_sub(extent).max(0)
+                    ((outputs - 1).saturating_mul(self.strides[i]))
+                        .saturating_add(reach + 1)
+                        .saturating_sub(extent)
+                        .max(0)
                 }
                 None if self.strides[i] == 1 => reach,
                 None => {

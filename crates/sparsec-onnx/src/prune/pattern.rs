@@ -85,11 +85,11 @@ impl PrunePattern {
         let magnitudes: Vec<f32> = matrix.iter().map(|v| v.abs()).collect();
         match *self {
             PrunePattern::Unstructured { sparsity } => Some(at_least_threshold(&magnitudes, sparsity)),
-            PrunePattern::NOfM { keep, group } => {
-                (columns % group == 0).then(|| magnitudes.chunks_exact(group).flat_map(|g| largest(g, keep)).collect())
-            }
+            PrunePattern::NOfM { keep, group } => columns
+                .is_multiple_of(group)
+                .then(|| magnitudes.chunks_exact(group).flat_map(|g| largest(g, keep)).collect()),
             PrunePattern::Block { rows: r, columns: c, sparsity } => {
-                if rows % r != 0 || columns % c != 0 {
+                if !rows.is_multiple_of(r) || !columns.is_multiple_of(c) {
                     return None;
                 }
                 let across = columns / c;

@@ -1,0 +1,10 @@
+//! Tests of the reader. Models are built and encoded by `onnx-protobuf`, an implementation of the file format that
+//! shares nothing with the reader's own.
+
+mod external;
+mod malformed;
+mod model;
+mod operators;
+mod pruning;
+mod shapes;
+mod tensors;

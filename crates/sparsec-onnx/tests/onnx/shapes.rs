@@ -1,0 +1,154 @@
+//! Dynamic dimensions: shape computations become expressions over symbols.
+
+use insta::assert_snapshot;
+use sparsec_graph::TensorData;
+use sparsec_onnx::Options;
+
+use crate::model::{FLOAT, INT64, Model, int, ints, read};
+
+/// Splits features into heads by a shape that is computed at run time, as exporters write it.
+fn heads() -> Model {
+    Model::new(13)
+        .input("x", FLOAT, "batch seq 8")
+        .ints("zero", &[0])
+        .ints("two", &[2])
+        .ints("minus", &[-1])
+        .node("Shape", "x", "shape", vec![])
+        .node("Slice", "shape zero two", "lead", vec![])
+        .node("Concat", "lead two minus", "target", vec![int("axis", 0)])
+        .node("Reshape", "x target", "split", vec![])
+        .node("Transpose", "split", "y", vec![ints("perm", &[0, 2, 1, 3])])
+        .output("y")
+}
+
+#[test]
+fn reshape_by_computed_shape() {
+    assert_snapshot!(heads().text());
+}
+
+#[test]
+fn symbols_bound_to_numbers() {
+    let options = Options { dims: [("batch".to_owned(), 1)].into() };
+    let graph = read(heads().bytes(), &options).expect("the model is read");
+    assert_snapshot!(graph.to_string());
+}
+
+#[test]
+fn unknown_and_compound_dimensions() {
+    let model = Model::new(13)
+        .input("x", FLOAT, "? dim1 ?")
+        .input("y", FLOAT, "past_+_1 2*n -7")
+        .node("Shape", "y", "shape", vec![])
+        .output("x")
+        .output("shape");
+    assert_snapshot!(model.text());
+}
+
+#[test]
+fn shape_values_at_run_time() {
+    let model = Model::new(15)
+        .input("x", FLOAT, "n 3")
+        .node("Shape", "x", "n", vec![int("end", 1)])
+        .node("Size", "x", "size", vec![])
+        .node("Add", "n size", "y", vec![])
+        .output("y");
+    let y = model.run(&[TensorData::f32(&[2, 3], vec![0.; 6])]);
+    assert_eq!(y.as_i64(), Some(vec![8]));
+}
+
+#[test]
+fn slices_of_dynamic_dimensions() {
+    let model = Model::new(15)
+        .input("x", FLOAT, "n 4")
+        .weights("table", &[16, 4])
+        .ints("zero", &[0])
+        .ints("one", &[1])
+        .ints("last", &[-1])
+        .ints("far", &[i64::MAX])
+        .node("Shape", "x", "n", vec![int("end", 1)])
+        .node("Slice", "table zero n zero", "rows", vec![])
+        .node("Slice", "x one far zero", "tail", vec![])
+        .node("Slice", "x zero last zero", "head", vec![])
+        .node("Add", "tail head", "pairs", vec![])
+        .output("rows")
+        .output("pairs");
+    assert_snapshot!(model.text());
+}
+
+#[test]
+fn expand_by_a_guarded_shape() {
+    // `where(shape == -1, 1, shape)`, by which exporters spell `expand(-1, 4)`.
+    let model = Model::new(13)
+        .input("x", FLOAT, "n 1")
+        .ints("four", &[4])
+        .ints("one", &[1])
+        .ints("ones", &[1, 1])
+        .ints("minus", &[-1])
+        .ints("zero", &[0])
+        .node("Shape", "x", "shape", vec![])
+        .node("Slice", "shape zero one", "n", vec![])
+        .node("Concat", "n four", "wanted", vec![int("axis", 0)])
+        .node("Equal", "wanted minus", "open", vec![])
+        .node("Where", "open ones wanted", "target", vec![])
+        .node("Expand", "x target", "y", vec![])
+        .output("y");
+    assert_snapshot!(model.text());
+}
+
+#[test]
+fn arithmetic_on_extents() {
+    let model = Model::new(13)
+        .input("x", FLOAT, "n 6")
+        .ints("zero", &[0])
+        .ints("two", &[2])
+        .ints("one", &[1])
+        .node("Shape", "x", "shape", vec![])
+        .node("Gather", "shape zero", "n", vec![])
+        .node("Gather", "shape one", "k", vec![])
+        .node("Mul", "n two", "rows", vec![])
+        .node("Div", "k two", "columns", vec![])
+        .node("Concat", "rows columns", "target", vec![int("axis", 0)])
+        .node("Reshape", "x target", "y", vec![])
+        .output("y");
+    assert_snapshot!(model.text());
+}
+
+#[test]
+fn unresolved_values_name_the_dimension() {
+    let model = Model::new(13)
+        .input("x", FLOAT, "n 6")
+        .ints("zero", &[0])
+        .ints("one", &[1])
+        .node("Shape", "x", "shape", vec![])
+        .node("Gather", "shape zero", "n", vec![])
+        .node("Range", "zero n one", "positions", vec![])
+        .output("positions");
+    assert_snapshot!(model.error(), @r"
+    the model cannot be compiled:
+      node `positions` (Range): limit must be known when the model is compiled, but is computed from run-time data; fix the unknown dimensions that it depends on: --dim n=N
+    ");
+    let options = Options { dims: [("n".to_owned(), 3)].into() };
+    assert_snapshot!(read(model.bytes(), &options).expect("the model is read").to_string());
+}
+
+#[test]
+fn dimensions_that_are_not_there() {
+    let bind = |name: &str, value| Options { dims: [(name.to_owned(), value)].into() };
+    assert_snapshot!(read(heads().bytes(), &bind("tokens", 1)).expect_err("no such name"), @r"
+    the model has no dimension named `tokens` to bind
+    Its dimensions are: batch, seq.
+    ");
+    assert_snapshot!(read(heads().bytes(), &bind("seq", -1)).expect_err("negative"), @"dimension `seq` cannot be -1: bind it to a number that is not negative");
+}
+
+#[test]
+fn gathered_tokens() {
+    let model = Model::new(13)
+        .input("ids", INT64, "batch seq")
+        .weights("table", &[3, 2])
+        .node("Gather", "table ids", "y", vec![])
+        .output("y");
+    let y = model.run(&[TensorData::i64(&[1, 2], vec![-1, 0])]);
+    assert_eq!(y.shape, [1, 2, 2]);
+    assert_eq!(y.as_f32().as_deref(), Some(&[0.5, -0.6, 0.1, -0.2][..]));
+}
