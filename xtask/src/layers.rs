@@ -34,8 +34,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("sparsec-cli", &["sparsec", "sparsec-runtime"]),
-    ("sparsec-demo", &["sparsec", "sparsec-runtime"]),
-    ("sparsec-tests", &["sparsec", "sparsec-onnx", "sparsec-runtime"]),
+    ("sparsec-demo", &["sparsec", "sparsec-onnx", "sparsec-runtime"]),
+    ("sparsec-tests", &["sparsec-demo", "sparsec-onnx"]),
     ("xtask", &[]),
 ];
 

@@ -1,1 +1,36 @@
-//! The compiler driver: compile(model, options) -> Artifact.
+//! The compiler driver: [`compile`] takes an ONNX model to a native library.
+//!
+//! The pipeline is one function, [`compile`], which reads as the list of its stages. An [`Observer`] is told about each
+//! stage and may look at the IR between them. [`inspect`](mod@inspect) has what was found and chosen for each weight.
+//!
+//! ```no_run
+//! use sparsec::{CompileOptions, Emit, ModelSource, Output, Silent, Target};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut options = CompileOptions::new(Target::host()?);
+//! options.output = Some(Output { folder: "out".into(), emit: [Emit::Shared, Emit::Header].into() });
+//! let compiled = sparsec::compile(ModelSource::File("model.onnx".into()), &options, &mut Silent)?;
+//! println!("{} kernels", compiled.program.kernels.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+pub mod inspect;
+pub mod npy;
+mod observer;
+mod options;
+mod package;
+mod pipeline;
+pub mod probe;
+
+pub use error::CompileError;
+pub use observer::{Observer, Silent};
+pub use options::{CompileOptions, Emit, ModelSource, Output};
+pub use pipeline::{Compiled, Rewriting, compile, inspect, read, rewrite, stage_names};
+
+pub use sparsec_graph as graph;
+pub use sparsec_graph::Format;
+pub use sparsec_llvm::{Target, TargetError};
+pub use sparsec_onnx as onnx;
+pub use sparsec_passes as passes;
+pub use sparsec_tir as tir;

@@ -1,0 +1,87 @@
+//! `sparsec compile`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use sparsec::{Emit, ModelSource, Output};
+
+use crate::failure::Failure;
+use crate::options::ModelArguments;
+use crate::output;
+use crate::progress::{DumpArguments, Progress};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Folder for the results, made where it is missing
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// Name of the library and prefix of its functions; the file's name where it is not given
+    #[arg(long)]
+    name: Option<String>,
+
+    /// What to write
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "static,shared,header")]
+    emit: Vec<EmitKind>,
+
+    #[command(flatten)]
+    dumps: DumpArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EmitKind {
+    /// libNAME.a
+    Static,
+    /// libNAME.so
+    Shared,
+    /// The object files that the libraries are made of
+    Object,
+    /// NAME.h
+    Header,
+    /// The graph after all passes
+    Graph,
+    /// The tensor IR
+    Tir,
+    /// LLVM's IR
+    LlvmIr,
+    /// Assembly
+    Asm,
+    /// What was found and chosen for each weight, as JSON
+    Report,
+}
+
+impl EmitKind {
+    fn emit(self) -> Emit {
+        match self {
+            EmitKind::Static => Emit::Static,
+            EmitKind::Shared => Emit::Shared,
+            EmitKind::Object => Emit::Object,
+            EmitKind::Header => Emit::Header,
+            EmitKind::Graph => Emit::Graph,
+            EmitKind::Tir => Emit::Tir,
+            EmitKind::LlvmIr => Emit::LlvmIr,
+            EmitKind::Asm => Emit::Asm,
+            EmitKind::Report => Emit::Report,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let mut options = arguments.model.options()?;
+    let emit: BTreeSet<Emit> = arguments.emit.iter().map(|kind| kind.emit()).collect();
+    options.name.clone_from(&arguments.name);
+    options.output = Some(Output { folder: arguments.output.clone(), emit });
+    let mut progress = Progress::new(&arguments.dumps)?;
+    let result = sparsec::compile(ModelSource::File(arguments.model.model.clone()), &options, &mut progress);
+    let Some(compiled) = progress.finish(result)? else { return Ok(()) };
+    let rows = compiled.files.iter().map(|file| {
+        let size = std::fs::metadata(file).map_or(0, |m| m.len());
+        vec![file.display().to_string(), output::bytes(size)]
+    });
+    let header = vec!["file".to_owned(), "size".to_owned()];
+    output::print(&output::table(&std::iter::once(header).chain(rows).collect::<Vec<_>>()))
+}

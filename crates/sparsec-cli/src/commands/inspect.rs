@@ -1,0 +1,104 @@
+//! `sparsec inspect`.
+
+use clap::Args;
+use sparsec::ModelSource;
+use sparsec::inspect::{Inspection, WeightReport};
+
+use crate::failure::Failure;
+use crate::options::ModelArguments;
+use crate::output;
+use crate::progress::{DumpArguments, Progress};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print the candidates of each weight
+    #[arg(long)]
+    candidates: bool,
+
+    #[command(flatten)]
+    dumps: DumpArguments,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let options = arguments.model.options()?;
+    let mut progress = Progress::new(&arguments.dumps)?;
+    let source = ModelSource::File(arguments.model.model.clone());
+    let Some(inspection) = progress.finish(sparsec::inspect(&source, &options, &mut progress))? else {
+        return Ok(());
+    };
+    if arguments.json {
+        let text = serde_json::to_string_pretty(&inspection).map_err(Failure::bug)?;
+        return output::print(&(text + "\n"));
+    }
+    output::print(&render(&inspection, arguments.candidates))
+}
+
+fn render(inspection: &Inspection, candidates: bool) -> String {
+    let header = ["tensor", "outputs", "inputs", "N", "pattern", "density", "format", "bytes", "ms", "why"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for weight in &inspection.weights {
+        rows.push(weight_row(weight));
+        if candidates {
+            rows.extend(weight.candidates.iter().map(|c| {
+                let mut row = vec![String::new(); header.len()];
+                row[6] = format!("  {}", c.format);
+                row[7] = output::bytes(c.bytes);
+                row[8] = format!("{:.4}", c.predicted_ms);
+                row[9].clone_from(&c.why);
+                row
+            }));
+        }
+    }
+    output::table(&rows) + &summary(inspection)
+}
+
+fn weight_row(weight: &WeightReport) -> Vec<String> {
+    vec![
+        weight.tensor.clone(),
+        weight.shape.0.to_string(),
+        weight.shape.1.to_string(),
+        format!("{:.0}", weight.columns),
+        weight.pattern.clone(),
+        format!("{:.3}", weight.density),
+        weight.chosen.clone(),
+        output::bytes(weight.bytes),
+        format!("{:.4}", weight.predicted_ms),
+        weight.reason.clone(),
+    ]
+}
+
+fn summary(i: &Inspection) -> String {
+    let mega = |n: u64| n as f64 / 1e6;
+    let share = |n: u64| 100.0 * n as f64 / i.read_macs.max(1) as f64;
+    let dims: Vec<String> = i.dims.iter().map(|(name, n)| format!("{name}={n}")).collect();
+    let dims = if dims.is_empty() { String::new() } else { format!(", at {}", dims.join(", ")) };
+    let arena = i.arena_bytes.map_or("depends on the open dimensions".to_owned(), output::bytes);
+    format!(
+        "\npredicted     {:.3} ms on one thread{dims}\n\
+         multiply-adds {:.1} M in the model, {:.1} M ({:.1} %) without removed channels, {:.1} M ({:.1} %) not by zero\n\
+         weights       {} in {} tensors\n\
+         kernels       {}, launched {} times; {} operators fused, {} transposes ({} before)\n\
+         memory        {}\n",
+        i.predicted_ms,
+        mega(i.read_macs),
+        mega(i.dense_macs),
+        share(i.dense_macs),
+        mega(i.kept_macs),
+        share(i.kept_macs),
+        output::bytes(i.constant_bytes),
+        i.weights.len(),
+        i.kernels,
+        i.launches,
+        i.fused,
+        i.transposes.1,
+        i.transposes.0,
+        arena,
+    )
+}

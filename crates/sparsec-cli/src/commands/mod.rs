@@ -1,0 +1,8 @@
+//! One module a command.
+
+pub(crate) mod bench;
+pub(crate) mod compile;
+pub(crate) mod inspect;
+pub(crate) mod opt;
+pub(crate) mod prune;
+pub(crate) mod run;

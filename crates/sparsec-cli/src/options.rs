@@ -1,0 +1,103 @@
+//! Arguments that several commands share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use sparsec::{CompileOptions, Format, Target};
+
+use crate::failure::Failure;
+
+/// What a model is compiled for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetKind {
+    /// A CPU, through LLVM.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// The model, and how it is compiled.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// The model (ONNX)
+    pub(crate) model: PathBuf,
+
+    /// Fix a dimension that the model leaves open
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = parse_dim)]
+    pub(crate) dims: Vec<(String, i64)>,
+
+    /// What to compile for
+    #[arg(long, value_enum, default_value_t, hide_possible_values = false)]
+    pub(crate) target: TargetKind,
+
+    /// The CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, generic, or LLVM's name of one
+    #[arg(long, default_value = "native")]
+    pub(crate) cpu: String,
+
+    /// The system, as LLVM names it, where it is not this one
+    #[arg(long)]
+    pub(crate) triple: Option<String>,
+
+    /// Store a weight in this format whatever it costs: dense, csr, bsr<4,1>, nm<2,4>, ...
+    #[arg(long = "format", value_name = "TENSOR=FORMAT", value_parser = parse_format)]
+    pub(crate) formats: Vec<(String, Format)>,
+}
+
+impl ModelArguments {
+    /// The compiler's options.
+    pub(crate) fn options(&self) -> Result<CompileOptions, Failure> {
+        if self.target == TargetKind::Cuda {
+            return Err(Failure::usage("target `cuda` is not supported by this version; use `--target cpu`"));
+        }
+        let target = Target::new(self.triple.as_deref(), &self.cpu).map_err(Failure::usage)?;
+        let mut options = CompileOptions::new(target);
+        options.dims = unique("--dim", &self.dims)?;
+        options.formats = unique("--format", &self.formats)?;
+        Ok(options)
+    }
+
+    /// The compiler's options for code that runs here and now.
+    pub(crate) fn native_options(&self) -> Result<CompileOptions, Failure> {
+        if self.triple.is_some() {
+            return Err(Failure::usage("`--triple` is for `compile`: this command runs the code on this machine"));
+        }
+        self.options()
+    }
+}
+
+fn unique<T: Clone>(option: &str, pairs: &[(String, T)]) -> Result<BTreeMap<String, T>, Failure> {
+    let mut map = BTreeMap::new();
+    for (name, value) in pairs {
+        if map.insert(name.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("`{option} {name}=...` is given twice")));
+        }
+    }
+    Ok(map)
+}
+
+/// `NAME=VALUE`; names may hold `=`.
+fn pair(text: &str) -> Result<(&str, &str), String> {
+    text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+/// `batch=1`.
+pub(crate) fn parse_dim(text: &str) -> Result<(String, i64), String> {
+    let (name, value) = pair(text)?;
+    match value.parse() {
+        Ok(n) if n >= 0 => Ok((name.to_owned(), n)),
+        _ => Err(format!("`{value}` is no extent")),
+    }
+}
+
+fn parse_format(text: &str) -> Result<(String, Format), String> {
+    let (name, value) = pair(text)?;
+    Ok((name.to_owned(), value.parse::<Format>().map_err(|e| e.to_string())?))
+}
+
+/// `x=file.npy`; the file is what stands behind the last `=`.
+pub(crate) fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = pair(text)?;
+    Ok((name.to_owned(), PathBuf::from(file)))
+}

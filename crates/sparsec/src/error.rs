@@ -1,0 +1,103 @@
+//! Why a model was not compiled.
+
+use std::path::PathBuf;
+
+use sparsec_graph::VerifyError;
+use thiserror::Error;
+
+/// Why a model was not compiled. Messages begin with the name of the model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The model can't be read.
+    #[error("{model}: {source}")]
+    Read {
+        /// The model.
+        model: String,
+        /// What is wrong with it.
+        source: sparsec_onnx::OnnxError,
+    },
+    /// A stage left an invalid graph behind: a defect of the compiler.
+    #[error("{model}: the graph is invalid after `{stage}`:{}", list(errors))]
+    Verify {
+        /// The model.
+        model: String,
+        /// The stage.
+        stage: &'static str,
+        /// All violations.
+        errors: Vec<VerifyError>,
+    },
+    /// A pass failed.
+    #[error("{model}: {source}")]
+    Pass {
+        /// The model.
+        model: String,
+        /// What the pass says.
+        source: sparsec_passes::PassError,
+    },
+    /// The rewriting failed.
+    #[error("{model}: {source}")]
+    Rewrite {
+        /// The model.
+        model: String,
+        /// What it says.
+        source: sparsec_rewrite::RewriteError,
+    },
+    /// The lowering failed.
+    #[error("{model}: {source}")]
+    Lower {
+        /// The model.
+        model: String,
+        /// What it says.
+        source: sparsec_lower::LowerError,
+    },
+    /// The backend failed.
+    #[error("{model}: {source}")]
+    Emit {
+        /// The model.
+        model: String,
+        /// What it says.
+        source: sparsec_llvm::EmitError,
+    },
+    /// The libraries can't be written.
+    #[error("{model}: {source}")]
+    Package {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        source: sparsec_artifact::ArtifactError,
+    },
+    /// A file can't be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The cost model does not know the target's family.
+    #[error("there is no cost model for CPU `{0}`")]
+    NoMachine(String),
+    /// The observer asked to stop.
+    #[error("stopped after `{stage}`")]
+    Stopped {
+        /// The last stage that ran.
+        stage: String,
+    },
+}
+
+impl CompileError {
+    /// Whether this can't be the model's fault.
+    #[must_use]
+    pub fn is_bug(&self) -> bool {
+        match self {
+            CompileError::Verify { .. } | CompileError::Emit { .. } | CompileError::NoMachine(_) => true,
+            CompileError::Lower { source, .. } => matches!(source, sparsec_lower::LowerError::Invalid { .. }),
+            _ => false,
+        }
+    }
+}
+
+fn list(errors: &[VerifyError]) -> String {
+    errors.iter().map(|e| format!("\n  {e}")).collect()
+}

@@ -1,0 +1,172 @@
+//! What was found in each weight and what was chosen for it: the material of `sparsec inspect` and of reports.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sparsec_graph::{Bindings, Graph, Op};
+use sparsec_passes::Macs;
+use sparsec_rewrite::{Decision, Report};
+use sparsec_tir::{Expr, Program};
+
+/// The account of one compilation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// The model.
+    pub model: String,
+    /// Values that open dimensions were assumed to have where time was predicted.
+    pub dims: BTreeMap<String, i64>,
+    /// Multiply-adds of the model as it was read, zeros counted. Open dimensions count as 1 here and below.
+    pub read_macs: u64,
+    /// Multiply-adds once zero channels are removed, zeros counted.
+    pub dense_macs: u64,
+    /// Multiply-adds by weights that are not zero.
+    pub kept_macs: u64,
+    /// Predicted milliseconds of a run on one thread.
+    pub predicted_ms: f64,
+    /// One entry for each weight of a contraction or convolution, in graph order.
+    pub weights: Vec<WeightReport>,
+    /// Element-wise operators that became part of another kernel.
+    pub fused: usize,
+    /// Transposes that move data, before and after.
+    pub transposes: (usize, usize),
+    /// Calls of kernels in a run.
+    pub launches: usize,
+    /// Different kernels.
+    pub kernels: usize,
+    /// Bytes of weights and tables in the library.
+    pub constant_bytes: u64,
+    /// Bytes of memory for intermediate results, where no dimension is open.
+    pub arena_bytes: Option<u64>,
+}
+
+/// One weight.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WeightReport {
+    /// Name of the weight in the model.
+    pub tensor: String,
+    /// Name of the node that multiplies by it.
+    pub node: String,
+    /// Outputs and inputs, in the model.
+    pub shape: (usize, usize),
+    /// Outputs and inputs once zero channels are removed.
+    pub kept: (usize, usize),
+    /// Columns of the product: tokens or pixels.
+    pub columns: f64,
+    /// The pattern that was found: `unstructured`, `nm<2,4>`, `block<4,1>`, `channel<rows kept,columns kept>`, ...
+    pub pattern: String,
+    /// Nonzeros / elements of what is kept.
+    pub density: f64,
+    /// The format.
+    pub chosen: String,
+    /// Why.
+    pub reason: String,
+    /// Predicted milliseconds in that format.
+    pub predicted_ms: f64,
+    /// Bytes in that format.
+    pub bytes: u64,
+    /// The formats that were compared, the fastest first.
+    pub candidates: Vec<CandidateReport>,
+}
+
+/// A format that a weight could have.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CandidateReport {
+    /// The format.
+    pub format: String,
+    /// Predicted milliseconds.
+    pub predicted_ms: f64,
+    /// Bytes of the weight.
+    pub bytes: u64,
+    /// What speaks for or against it.
+    pub why: String,
+}
+
+/// Outputs and inputs of each weight, by name.
+pub(crate) type Shapes = BTreeMap<String, (usize, usize)>;
+
+/// Outputs and inputs of the weights of a graph in canonical form.
+pub(crate) fn weight_shapes(graph: &Graph) -> Shapes {
+    let mut shapes = Shapes::new();
+    for (_, node) in graph.nodes() {
+        let weight = match (&node.op, node.operands.as_slice()) {
+            (Op::Conv(_), [_, weight, ..]) => graph.constant(*weight),
+            (Op::Contract(_), [weight, _, ..]) => graph.constant(*weight),
+            _ => None,
+        };
+        if let Some(weight) = weight
+            && let Some((rows, rest)) = weight.data.shape.split_first()
+        {
+            shapes.insert(weight.name.clone(), (*rows, rest.iter().product()));
+        }
+    }
+    shapes
+}
+
+impl Inspection {
+    /// The account of the stages that work on the graph. `macs` are those of the graph as read and after the passes,
+    /// `shapes` those before channels were removed.
+    pub(crate) fn new(label: &str, macs: [Macs; 2], nominal: &Bindings, shapes: &Shapes, report: &Report) -> Self {
+        Inspection {
+            model: label.to_owned(),
+            dims: nominal.iter().map(|(symbol, &n)| (symbol.name().to_owned(), n)).collect(),
+            read_macs: macs[0].dense,
+            dense_macs: macs[1].dense,
+            kept_macs: macs[1].nonzero,
+            predicted_ms: report.seconds * 1e3,
+            weights: report.decisions.iter().map(|d| WeightReport::new(d, shapes)).collect(),
+            fused: report.fused,
+            transposes: report.transposes,
+            launches: 0,
+            kernels: 0,
+            constant_bytes: 0,
+            arena_bytes: None,
+        }
+    }
+
+    pub(crate) fn add_program(&mut self, program: &Program) {
+        self.launches = program.launches.len();
+        self.kernels = program.kernels.len();
+        self.constant_bytes = program.constants.iter().map(|c| c.bytes).sum();
+        self.arena_bytes = program.arena_bytes.as_ref().and_then(Expr::as_int).and_then(|n| u64::try_from(n).ok());
+    }
+}
+
+impl WeightReport {
+    fn new(decision: &Decision, shapes: &Shapes) -> Self {
+        let kept = decision.shape;
+        let shape = shapes.get(&decision.tensor).copied().unwrap_or(kept);
+        let candidates: Vec<CandidateReport> = decision
+            .candidates
+            .iter()
+            .map(|c| CandidateReport {
+                format: c.format.to_string(),
+                predicted_ms: c.seconds * 1e3,
+                bytes: c.bytes,
+                why: c.why.clone(),
+            })
+            .collect();
+        let chosen = decision.chosen.to_string();
+        let candidate = candidates.iter().find(|c| c.format == chosen);
+        // Removed channels were the pattern, where nothing else is left of it.
+        let removed = kept.0 < shape.0 || kept.1 < shape.1;
+        let pattern = match decision.pattern.to_string() {
+            rest if removed && rest == "dense" => format!("channel<{},{}>", kept.0, kept.1),
+            rest if removed => format!("channel<{},{}>+{rest}", kept.0, kept.1),
+            pattern => pattern,
+        };
+        WeightReport {
+            tensor: decision.tensor.clone(),
+            node: decision.node.clone(),
+            shape,
+            kept,
+            columns: decision.columns,
+            pattern,
+            density: decision.density,
+            reason: decision.reason.clone(),
+            predicted_ms: candidate.map_or(0.0, |c| c.predicted_ms),
+            bytes: candidate.map_or(0, |c| c.bytes),
+            chosen,
+            candidates,
+        }
+    }
+}

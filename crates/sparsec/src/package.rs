@@ -1,0 +1,109 @@
+//! The last stage: files.
+
+use std::path::{Path, PathBuf};
+
+use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, TargetInfo};
+use sparsec_graph::Graph;
+use sparsec_llvm::{Emitted, Target};
+use sparsec_lower::KernelDump;
+use sparsec_tir::{ConstantData, Program, print_kernel};
+
+use crate::inspect::Inspection;
+use crate::{CompileError, CompileOptions, Emit};
+
+/// What all stages made.
+pub(crate) struct Parts<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) graph: &'a Graph,
+    pub(crate) program: &'a Program,
+    pub(crate) data: &'a dyn ConstantData,
+    pub(crate) dumps: &'a [KernelDump],
+    pub(crate) emitted: &'a Emitted,
+    pub(crate) inspection: &'a Inspection,
+}
+
+/// Writes what the options ask for; returns the files. Nothing is written where the options name no folder.
+pub(crate) fn package(parts: &Parts<'_>, options: &CompileOptions) -> Result<Vec<PathBuf>, CompileError> {
+    let Some(output) = &options.output else { return Ok(Vec::new()) };
+    let fail = |source: ArtifactError| CompileError::Package { model: parts.label.to_owned(), source };
+    let report = serde_json::to_value(parts.inspection).map_err(|e| fail(e.into()))?;
+    let code = Code {
+        object: &parts.emitted.object,
+        assembly: parts.emitted.assembly.as_deref().filter(|_| options.emits(Emit::Asm)),
+        llvm_ir: parts.emitted.llvm_ir.as_deref().filter(|_| options.emits(Emit::LlvmIr)),
+    };
+    let artifact = ArtifactOptions {
+        static_library: options.emits(Emit::Static),
+        shared_library: options.emits(Emit::Shared),
+        header: options.emits(Emit::Header),
+        objects: options.emits(Emit::Object),
+        ..ArtifactOptions::new(target_info(&options.target))
+    };
+    let written = sparsec_artifact::write(&output.folder, parts.program, parts.data, &code, &artifact, report.clone());
+    let mut files = list(written.map_err(fail)?);
+
+    let mut put = |extension: &str, text: String| {
+        let path = output.folder.join(format!("{}.{extension}", parts.program.name));
+        std::fs::write(&path, text).map_err(|source| CompileError::Write { path: path.clone(), source })?;
+        files.push(path);
+        Ok::<_, CompileError>(())
+    };
+    if options.emits(Emit::Graph) {
+        put("graph", parts.graph.to_string())?;
+    }
+    if options.emits(Emit::Tir) {
+        put("tir", kernels_text(parts.program, parts.dumps))?;
+    }
+    if options.emits(Emit::Report) {
+        let text = serde_json::to_string_pretty(&report).map_err(|e| fail(e.into()))?;
+        put("report.json", text + "\n")?;
+    }
+    Ok(files)
+}
+
+/// A shared library of a program, and nothing else.
+pub(crate) fn shared_library(
+    program: &Program,
+    data: &dyn ConstantData,
+    emitted: &Emitted,
+    target: &Target,
+    folder: &Path,
+) -> Result<PathBuf, CompileError> {
+    let code = Code { object: &emitted.object, assembly: None, llvm_ir: None };
+    let options = ArtifactOptions {
+        static_library: false,
+        header: false,
+        manifest: false,
+        ..ArtifactOptions::new(target_info(target))
+    };
+    sparsec_artifact::write(folder, program, data, &code, &options, serde_json::Value::Null)
+        .map(|_| folder.join(format!("lib{}.so", program.name)))
+        .map_err(|source| CompileError::Package { model: program.name.clone(), source })
+}
+
+/// Each kernel in Stages II and III.
+pub(crate) fn kernels_text(program: &Program, dumps: &[KernelDump]) -> String {
+    let mut text = String::new();
+    for (flat, dump) in program.kernels.iter().zip(dumps) {
+        text += &format!("// {}\n", dump.labels.join(", "));
+        text += &print_kernel(&dump.position);
+        text += "\n";
+        text += &print_kernel(flat);
+        text += "\n";
+    }
+    text
+}
+
+fn target_info(target: &Target) -> TargetInfo {
+    TargetInfo {
+        triple: target.triple().to_owned(),
+        cpu: target.cpu().to_owned(),
+        features: target.features().to_owned(),
+    }
+}
+
+fn list(files: ArtifactFiles) -> Vec<PathBuf> {
+    let ArtifactFiles { static_library, shared_library, header, manifest, objects, assembly, llvm_ir } = files;
+    let single = [static_library, shared_library, header, manifest, assembly, llvm_ir];
+    single.into_iter().flatten().chain(objects).collect()
+}

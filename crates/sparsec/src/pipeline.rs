@@ -1,0 +1,252 @@
+//! The way of a model, stage by stage.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use sparsec_graph::{Bindings, Graph, Symbol};
+use sparsec_llvm::{Arch, EmitOptions, Emitted, Target};
+use sparsec_lower::{Lowered, TargetInfo};
+use sparsec_passes::{Event, Macs};
+use sparsec_rewrite::{Machine, RewriteOptions};
+use sparsec_tir::Program;
+
+use crate::inspect::{Inspection, Shapes, weight_shapes};
+use crate::observer::stage;
+use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, package};
+
+/// A compiled model.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Name of the library and prefix of its symbols.
+    pub name: String,
+    /// The graph as it was lowered.
+    pub graph: Graph,
+    /// Kernels, memory and launches.
+    pub program: Program,
+    /// The machine code.
+    pub emitted: Emitted,
+    /// What was found and chosen.
+    pub inspection: Inspection,
+    /// Values that open dimensions were assumed to have where time was predicted.
+    pub nominal: Bindings,
+    /// The files that were written.
+    pub files: Vec<PathBuf>,
+}
+
+/// A graph whose weights have formats, and the account of how they were chosen.
+#[derive(Debug)]
+pub struct Rewriting {
+    /// The graph.
+    pub graph: Graph,
+    /// What was found and chosen.
+    pub inspection: Inspection,
+    /// Values that open dimensions were assumed to have where time was predicted.
+    pub nominal: Bindings,
+}
+
+/// Names of the stages in the order in which they run; a pass that runs twice is named twice.
+#[must_use]
+pub fn stage_names() -> Vec<&'static str> {
+    let passes = sparsec_passes::PIPELINE.iter().map(|pass| pass.name);
+    std::iter::once("read").chain(passes).chain(["rewrite", "lower", "emit", "package"]).collect()
+}
+
+/// Compiles a model: read, verify, fold and recognise, propagate sparsity, choose formats, lower, emit, package.
+///
+/// # Errors
+/// Where the model is invalid or uses what is not supported, where a file can't be written, and where the observer stops.
+pub fn compile(
+    source: ModelSource,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Compiled, CompileError> {
+    let label = source.label();
+    let name = library_name(options.name.as_deref().unwrap_or(&source.stem()));
+    let graph = read(&source, options, observer)?;
+    let Rewriting { graph, mut inspection, nominal } = rewrite(&label, graph, options, observer)?;
+    inspection.model = source.file_name();
+    let Lowered { mut program, data, dumps } = lower(&label, &graph, options, observer)?;
+    program.name.clone_from(&name);
+    inspection.add_program(&program);
+    let emitted = emit(&label, &program, options, observer)?;
+    let parts = package::Parts {
+        label: &label,
+        graph: &graph,
+        program: &program,
+        data: &data,
+        dumps: &dumps,
+        emitted: &emitted,
+        inspection: &inspection,
+    };
+    let files = stage(observer, "package", || package::package(&parts, options), |files| list_files(files))?;
+    Ok(Compiled { name, graph, program, emitted, inspection, nominal, files })
+}
+
+/// The account of a compilation without the machine code: the stages of [`compile`] up to the lowering.
+///
+/// # Errors
+/// As [`compile`].
+pub fn inspect(
+    source: &ModelSource,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Inspection, CompileError> {
+    let label = source.label();
+    let graph = read(source, options, observer)?;
+    let Rewriting { graph, mut inspection, .. } = rewrite(&label, graph, options, observer)?;
+    inspection.model = source.file_name();
+    inspection.add_program(&lower(&label, &graph, options, observer)?.program);
+    Ok(inspection)
+}
+
+/// The first stage of [`compile`]: the graph as the model has it, verified.
+///
+/// # Errors
+/// As [`compile`].
+pub fn read(
+    source: &ModelSource,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Graph, CompileError> {
+    let reading = sparsec_onnx::Options { dims: options.dims.clone() };
+    let run = || {
+        let graph = match source {
+            ModelSource::File(path) => sparsec_onnx::read_file(path, &reading),
+            ModelSource::Bytes { bytes, folder, .. } => {
+                sparsec_onnx::read_bytes(bytes.clone(), folder.as_deref(), &reading)
+            }
+        };
+        let graph = graph.map_err(|source_error| CompileError::Read { model: source.label(), source: source_error })?;
+        verify(&source.label(), "read", &graph)?;
+        Ok(graph)
+    };
+    stage(observer, "read", run, Graph::to_string)
+}
+
+/// The stages of [`compile`] that work on the graph: the passes, then fusion, layout and formats.
+///
+/// # Errors
+/// As [`compile`].
+pub fn rewrite(
+    label: &str,
+    mut graph: Graph,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Rewriting, CompileError> {
+    let read_macs = sparsec_passes::count_macs(&graph);
+    let shapes = run_passes(label, &mut graph, observer)?;
+    let macs = sparsec_passes::count_macs(&graph);
+    let machine = machine(&options.target).ok_or_else(|| CompileError::NoMachine(options.target.cpu().to_owned()))?;
+    let mut rewriting = RewriteOptions::new(machine);
+    rewriting.forced.clone_from(&options.formats);
+    rewriting.nominal = options.nominal.iter().map(|(name, &n)| (Symbol::new(name), n)).collect();
+    let nominal = rewriting.nominal_dims(&graph);
+    let run = || {
+        let rewritten = sparsec_rewrite::rewrite(&graph, &rewriting)
+            .map_err(|source| CompileError::Rewrite { model: label.to_owned(), source })?;
+        verify(label, "rewrite", &rewritten.graph)?;
+        Ok(rewritten)
+    };
+    let rewritten = stage(observer, "rewrite", run, |r| r.graph.to_string())?;
+    let inspection = Inspection::new(label, [read_macs, macs], &nominal, &shapes, &rewritten.report);
+    Ok(Rewriting { graph: rewritten.graph, inspection, nominal })
+}
+
+/// Runs the passes; returns the shapes that the weights had before channels were removed.
+fn run_passes(label: &str, graph: &mut Graph, observer: &mut dyn Observer) -> Result<Shapes, CompileError> {
+    let mut start = Instant::now();
+    let mut stopped = None;
+    let mut shapes = Shapes::new();
+    let result = sparsec_passes::run_pipeline(graph, &mut |event| match event {
+        Event::Before { pass, graph } => {
+            if pass.name == "propagate_sparsity" {
+                shapes = weight_shapes(graph);
+            }
+            observer.started(pass.name);
+            start = Instant::now();
+            ControlFlow::Continue(())
+        }
+        Event::After { pass, graph, .. } => {
+            let flow = observer.finished(pass.name, start.elapsed(), graph);
+            if flow.is_break() {
+                stopped = Some(pass.name.to_owned());
+            }
+            flow
+        }
+    });
+    result.map_err(|source| CompileError::Pass { model: label.to_owned(), source })?;
+    match stopped {
+        Some(stage) => Err(CompileError::Stopped { stage }),
+        None => Ok(shapes),
+    }
+}
+
+fn lower(
+    label: &str,
+    graph: &Graph,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Lowered, CompileError> {
+    let info = target_info(&options.target);
+    let run =
+        || sparsec_lower::lower(graph, &info).map_err(|source| CompileError::Lower { model: label.to_owned(), source });
+    stage(observer, "lower", run, |lowered| package::kernels_text(&lowered.program, &lowered.dumps))
+}
+
+fn emit(
+    label: &str,
+    program: &Program,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Emitted, CompileError> {
+    let wanted = EmitOptions {
+        assembly: options.assembly || options.emits(Emit::Asm),
+        llvm_ir: options.llvm_ir || options.emits(Emit::LlvmIr),
+        ..EmitOptions::default()
+    };
+    let run = || {
+        sparsec_llvm::emit(program, &options.target, wanted)
+            .map_err(|source| CompileError::Emit { model: label.to_owned(), source })
+    };
+    stage(observer, "emit", run, |emitted| emitted.llvm_ir.clone().unwrap_or_default())
+}
+
+fn verify(label: &str, stage: &'static str, graph: &Graph) -> Result<(), CompileError> {
+    sparsec_graph::verify(graph).map_err(|errors| CompileError::Verify { model: label.to_owned(), stage, errors })
+}
+
+/// What the schedules need to know of a target.
+fn target_info(target: &Target) -> TargetInfo {
+    let mut info = match target.vector_bits() {
+        512 => TargetInfo::AVX512,
+        256 => TargetInfo::AVX2,
+        _ if target.vector_registers() == 32 => TargetInfo::NEON,
+        _ => TargetInfo::SSE,
+    };
+    info.registers = target.vector_registers();
+    info
+}
+
+/// What the cost model needs to know of a target.
+fn machine(target: &Target) -> Option<Machine> {
+    Machine::for_target(match (target.arch(), target.vector_bits()) {
+        (Arch::X86_64, 512) => "x86-64-v4",
+        (Arch::X86_64, 256) => "x86-64-v3",
+        (Arch::X86_64, _) => "x86-64-v2",
+        (Arch::Aarch64, _) => "neoverse",
+    })
+}
+
+/// The name as a C identifier.
+fn library_name(name: &str) -> String {
+    let mut clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if !clean.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        clean.insert_str(0, "model_");
+    }
+    clean
+}
+
+fn list_files(files: &[PathBuf]) -> String {
+    files.iter().map(|file| format!("{}\n", file.display())).collect()
+}
