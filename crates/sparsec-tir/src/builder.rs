@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Access, Buffer, BufferId, BufferKind, Expr, For, Kernel, LoopKind, ParamId, Register, RegisterId, Scalar, Stage,
-    Stmt, Type, Var, VarId,
+    Stmt, Type, Var, VarId, print::KEYWORDS,
 };
 
 /// A Stage II kernel under construction.
@@ -46,7 +46,7 @@ impl KernelBuilder {
     fn unique(&mut self, name: &str) -> String {
         let mut candidate = name.to_owned();
         let mut i = 1;
-        while !self.names.insert(candidate.clone()) {
+        while KEYWORDS.contains(&candidate.as_str()) || !self.names.insert(candidate.clone()) {
             candidate = format!("{name}{i}");
             i += 1;
         }

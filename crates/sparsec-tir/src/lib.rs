@@ -10,6 +10,7 @@ mod expr;
 mod flatten;
 mod interp;
 mod kernel;
+mod math;
 mod print;
 mod program;
 mod types;
@@ -25,7 +26,11 @@ pub use interp::{AxisData, BufferData, CoordinateData, InterpError, run_coordina
 pub use kernel::{
     Buffer, BufferId, BufferKind, For, Kernel, LoopKind, ParamId, Register, RegisterId, Stage, Stmt, Var, VarId,
 };
+pub use math::expand_math;
 pub use print::{is_identifier, print_coordinate, print_kernel};
 pub use program::{ArenaSlot, Argument, ConstantData, ConstantInfo, Launch, Port, Program, kernel_scratch_bytes};
 pub use types::{Scalar, Type};
-pub use verify::{MAX_LANES, TypeError, type_in_vector, type_of};
+pub use verify::{
+    MAX_LANES, TypeError, VerifyError, VerifyErrors, type_in_vector, type_of, verify_coordinate, verify_flat,
+    verify_machine, verify_position,
+};

@@ -54,7 +54,7 @@ fn lower_loop(kernel: &Kernel, vars: &mut Vec<Var>, l: &For, out: &mut Vec<Stmt>
         let count = match active {
             Expr::Int(..) | Expr::Var(_) | Expr::Param(_) => active.clone(),
             _ => {
-                let name = v.new_var("active", Type::INDEX);
+                let name = v.new_var("count", Type::INDEX);
                 out.push(Stmt::Let(name, active.clone()));
                 Expr::Var(name)
             }

@@ -105,7 +105,7 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
 }
 
 /// `for i in 0..n step 4 {`
-pub(crate) fn loop_header(kernel: &Kernel, l: &For) -> String {
+fn loop_header(kernel: &Kernel, l: &For) -> String {
     let var = kernel.var(l.var).map_or_else(|| format!("?var{}", l.var.0), str::to_owned);
     let mut text = format!("{} {var} in {}..{}", l.kind.name(), expr_text(kernel, &l.start), expr_text(kernel, &l.end));
     if l.step != 1 {
@@ -125,4 +125,17 @@ pub(crate) fn line(out: &mut String, depth: usize, text: &str) {
     out.push_str(&"  ".repeat(depth));
     out.push_str(text);
     out.push('\n');
+}
+
+/// The first line of a statement.
+pub(crate) fn stmt_text(kernel: &Kernel, stmt: &Stmt) -> String {
+    match stmt {
+        Stmt::For(l) => loop_header(kernel, l),
+        Stmt::If(c, ..) => format!("if {} {{", expr_text(kernel, c)),
+        _ => {
+            let mut out = String::new();
+            print_stmt(&mut out, kernel, stmt, 0);
+            out.trim_end().to_owned()
+        }
+    }
 }

@@ -48,6 +48,7 @@ pub use coordinate::print_coordinate;
 pub use kernel::print_kernel;
 
 pub(crate) use expr::{access_text, expr_text};
+pub(crate) use kernel::stmt_text;
 
 /// Words that name nothing else.
 pub(crate) const KEYWORDS: [&str; 41] = [
