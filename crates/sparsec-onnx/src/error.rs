@@ -146,6 +146,9 @@ pub enum Fault {
     /// A required input is missing.
     #[error("input {0} is missing")]
     MissingInput(usize),
+    /// An input or output of the model has no name.
+    #[error("it has no name")]
+    Unnamed,
     /// A name is used that nothing before defines.
     #[error("`{0}` is used but nothing before it defines it")]
     Undefined(String),

@@ -210,6 +210,7 @@ impl Import {
         for output in &graph.output {
             let name = output.name();
             let value = match self.names.get(name) {
+                _ if name.is_empty() => Err(Fault::Unnamed),
                 Some(Some(operand)) => {
                     self.cx.node_name = name.to_owned();
                     self.cx.value(*operand)

@@ -28,6 +28,10 @@ impl Import {
             {
                 continue;
             }
+            if name.is_empty() {
+                self.report(Place::Input(String::new()), Fault::Unnamed);
+                continue;
+            }
             let operand = input_type(input, &mut symbols).and_then(|ty| self.cx.add_input(name, ty));
             let defined = self.define(name, operand.as_ref().ok().copied());
             if let Err(fault) = operand.and(defined) {

@@ -78,6 +78,18 @@ fn all_faults_at_once() {
 }
 
 #[test]
+fn inputs_and_outputs_have_names() {
+    let mut model = Model::new(13).input("x", FLOAT, "2").input("y", FLOAT, "2").output("x").output("x");
+    model.graph().input[1].name.clear();
+    model.graph().output[1].name.clear();
+    assert_snapshot!(model.error(), @r"
+    the model cannot be compiled, for 2 reasons:
+      input ``: it has no name
+      output ``: it has no name
+    ");
+}
+
+#[test]
 fn versions_out_of_range() {
     assert_snapshot!(Model::new(9).output("x").error(), @r"
     operator set 9 of the model is not supported: supported are 11 to 24
