@@ -11,6 +11,7 @@ mod flatten;
 mod interp;
 mod kernel;
 mod math;
+mod parse;
 mod print;
 mod program;
 mod types;
@@ -27,6 +28,7 @@ pub use kernel::{
     Buffer, BufferId, BufferKind, For, Kernel, LoopKind, ParamId, Register, RegisterId, Stage, Stmt, Var, VarId,
 };
 pub use math::expand_math;
+pub use parse::{AnyKernel, ParseError, parse_coordinate, parse_kernel, parse_kernels};
 pub use print::{is_identifier, print_coordinate, print_kernel};
 pub use program::{ArenaSlot, Argument, ConstantData, ConstantInfo, Launch, Port, Program, kernel_scratch_bytes};
 pub use types::{Scalar, Type};

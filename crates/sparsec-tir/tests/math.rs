@@ -44,7 +44,6 @@ fn error_f32(out: &[f32], reference: &[f64], x: &[f32]) -> f64 {
         if error > worst.0 {
             worst = (error, x);
         }
-        assert!(rounded != 0.0 || got != 0.0 || got.is_sign_negative() == rounded.is_sign_negative(), "sign at {x:e}");
     }
     eprintln!("worst {} at {:e}", worst.0, worst.1);
     worst.0

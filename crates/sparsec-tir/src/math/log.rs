@@ -97,9 +97,11 @@ pub(super) fn pow(m: &mut Emit<'_>, s: Scalar, x: Expr, y: Expr) -> Expr {
     let negative = Expr::compare(CompareOp::Lt, m.bits(x.clone(), s), m.int(0, s));
     let flip = op(BinaryOp::And, odd, negative);
     let signed = Expr::select(flip, Expr::unary(UnaryOp::Neg, power.clone()), power);
-    let whole_or_positive =
-        op(BinaryOp::Or, whole, Expr::unary(UnaryOp::Not, Expr::compare(CompareOp::Lt, x.clone(), zero.clone())));
-    let signed = Expr::select(whole_or_positive, signed, m.float(f64::NAN, s));
+    // Below 0, only whole powers exist, and those of infinity.
+    let infinite = equal(&size, &m.float(f64::INFINITY, s));
+    let not_below = Expr::unary(UnaryOp::Not, Expr::compare(CompareOp::Lt, x.clone(), zero.clone()));
+    let exists = op(BinaryOp::Or, op(BinaryOp::Or, whole, infinite), not_below);
+    let signed = Expr::select(exists, signed, m.float(f64::NAN, s));
     // 1 where y is 0 or x is 1, whatever the other.
     let ones = op(BinaryOp::Or, equal(&y, &zero), equal(&x, &one));
     Expr::select(ones, one, signed)

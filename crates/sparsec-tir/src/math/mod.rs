@@ -14,7 +14,7 @@
 //! | sin, cos | two-step (f32: in f64) Cody-Waite reduction to ±π/4 | up to 1e5 in size | 2 | 4 |
 //! | pow | f32: `exp(y log x)` in f64; f64: the same, error grows with `y log x` | all | 2 | 2 + 2 abs(y log x) |
 //!
-//! `f16` and `bf16` are computed in `f32`. Polynomials are minimax fits by Remez exchange, the rational ones by
+//! The sign of a zero result of sin and cos is not specified. `f16` and `bf16` are computed in `f32`. Polynomials are minimax fits by Remez exchange, the rational ones by
 //! Lawson-weighted least squares, both with 60 digits. Methods: Muller, "Elementary Functions"; Cody and Waite,
 //! "Software Manual for the Elementary Functions".
 

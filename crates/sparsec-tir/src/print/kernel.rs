@@ -1,6 +1,6 @@
 //! Text of kernels of Stages II and III.
 
-use super::expr::{Names, access_text, expr_text, list_text, write_access};
+use super::expr::{Names, expr_text, list_text, write_access};
 use crate::{Expr, For, Kernel, Stmt, VarId};
 
 /// The text form of a kernel of Stage II or III.
@@ -99,7 +99,12 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             }
             line(out, depth, "}");
         }
-        Stmt::Prefetch(access) => line(out, depth, &format!("prefetch {}", access_text(kernel, access))),
+        Stmt::Prefetch(access) => {
+            let mut place = String::new();
+            write_access(&mut place, kernel, access, "prefetch");
+            let keyword = if place.starts_with("prefetch.") { "" } else { "prefetch " };
+            line(out, depth, &format!("{keyword}{place}"));
+        }
         Stmt::Comment(text) => push_comment(out, depth, text),
     }
 }

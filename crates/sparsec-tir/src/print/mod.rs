@@ -47,7 +47,7 @@ mod kernel;
 pub use coordinate::print_coordinate;
 pub use kernel::print_kernel;
 
-pub(crate) use expr::{access_text, expr_text};
+pub(crate) use expr::{access_text, compare_symbol, expr_text};
 pub(crate) use kernel::stmt_text;
 
 /// Words that name nothing else.
