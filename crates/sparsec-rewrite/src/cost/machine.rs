@@ -68,7 +68,7 @@ impl Default for Efficiency {
     ///   nonzeros a segment) and 60 % at 90 % (about 22): `0.72 L / (L + 4)` passes through both.
     /// * `bsr`: one load of x serves R outputs, so from four outputs on the loads no longer bound it; with one output
     ///   it is a `csr` with fewer indices.
-    /// * `nm`: as `hyb` in long segments, without loading offsets.
+    /// * `nm`: as `hyb` in endless segments: rows are of equal length, and selectors take a load for many entries.
     /// * `spmv_gather`: eight scalar loads inserted into a vector on Zen 3 (6 times dense at 90 % of 4096 x 4096).
     fn default() -> Self {
         Efficiency {
@@ -77,7 +77,7 @@ impl Default for Efficiency {
             hyb: 0.72,
             hyb_segment: 4.0,
             bsr: [0.40, 0.55, 0.70],
-            nm: 0.66,
+            nm: 0.72,
             batched: 0.60,
             spmv_gather: 0.8,
             spmv_vector: 0.5,

@@ -47,24 +47,24 @@ impl<'a> CostModel<'a> {
         CostModel { machine, dims, weights, weight_set: weights.values().map(smallest).sum() }
     }
 
-    /// What extraction minimises: the seconds of an e-node, with a handicap for sparse formats, so that a gain within
+    /// What extraction minimises: the seconds of an e-node, with a handicap for sparse products, so that a gain within
     /// the model's error does not make a weight sparse. Never lose to dense.
     pub(crate) fn node_cost(&self, egraph: &EGraph, class: Id, node: &ENode) -> f64 {
-        let sparse = match node {
-            ENode::Op(op, _) => egraph.analysis.op(*op).format.as_ref().is_some_and(|f| *f != Format::Dense),
-            ENode::Leaf(_) => false,
-        };
-        self.node_seconds(egraph, class, node) * if sparse { SPARSE_HANDICAP } else { 1.0 }
+        self.seconds(egraph, class, node, SPARSE_HANDICAP)
     }
 
     /// Seconds of one e-node, its operands not included.
     pub(crate) fn node_seconds(&self, egraph: &EGraph, class: Id, node: &ENode) -> f64 {
+        self.seconds(egraph, class, node, 1.0)
+    }
+
+    fn seconds(&self, egraph: &EGraph, class: Id, node: &ENode, handicap: f64) -> f64 {
         let ENode::Op(op, operands) = node else { return 0.0 };
         let info = egraph.analysis.op(*op);
         let Some(result) = egraph[class].data.ty.as_ref() else { return UNFORMATTED };
         let types: Option<Vec<&TensorType>> = operands.iter().map(|&x| egraph[x].data.ty.as_ref()).collect();
         let Some(types) = types else { return UNFORMATTED };
-        let anchor = match weight_of(egraph, info, operands).and_then(|leaf| self.weights.get(&leaf)) {
+        let anchor = match weight_of(egraph, info, operands).and_then(|value| self.weights.get(&value)) {
             Some(weight) => {
                 let facts = info.format.as_ref().and_then(|format| weight.stored(format));
                 let Some(facts) = facts else { return UNFORMATTED };
@@ -72,7 +72,9 @@ impl<'a> CostModel<'a> {
                 if product.is_vector && !weight.forced && !takes_vector(&facts.format) {
                     return UNFORMATTED;
                 }
-                product_seconds(self.machine, facts, &product) + self.layout_seconds(info, &types, result, &product)
+                let handicap = if facts.format == Format::Dense { 1.0 } else { handicap };
+                product_seconds(self.machine, facts, &product) * handicap
+                    + self.layout_seconds(info, &types, result, &product)
             }
             None => self.operator_seconds(info, &types, result),
         };

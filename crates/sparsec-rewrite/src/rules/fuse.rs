@@ -19,6 +19,9 @@ pub(super) const RULES: [Rule; 2] = [
 /// A fused chain holds at most this many scalar operations; longer ones would run out of vector registers.
 const MAX_OPERATIONS: usize = 24;
 
+/// Scalar operations of an epilogue that may be repeated, as in `mul(x, sigmoid(x))` with `x = add(acc, bias)`.
+const MAX_REPEATED: usize = 2;
+
 /// An expression over classes; argument `i` is `args[i]`, each class once.
 #[derive(Clone, Default)]
 struct Chain {
@@ -174,9 +177,9 @@ fn append_epilogue(
         Some(epilogue) => chain.adopt(egraph, &epilogue.expr, args),
         None => ScalarExpr::Acc,
     };
-    // A body that reads its operand several times would repeat what is in the epilogue already.
-    let times = occurrences(body, operands.len())[index];
-    if times > 1 && acc != ScalarExpr::Acc {
+    // A body that reads its operand several times repeats what is in the epilogue already: a bias, but not more.
+    let times = occurrences(body, operands.len()).get(index).copied().unwrap_or(0) as usize;
+    if times.saturating_sub(1) * acc.operations() > MAX_REPEATED {
         return None;
     }
     let expr = body.substitute(&ScalarExpr::Acc, &mut |i| match operands.get(i as usize) {

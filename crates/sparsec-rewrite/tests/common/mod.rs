@@ -5,7 +5,7 @@ use sparsec_graph::{Bindings, Graph, Tensor, interpret, parse, random_data, veri
 use sparsec_rewrite::{Machine, RewriteOptions};
 
 /// The networks, by name. Weights are random with a fixed seed.
-pub const NETWORKS: [(&str, &str); 4] = [
+pub(crate) const NETWORKS: [(&str, &str); 4] = [
     ("transformer", include_str!("../networks/transformer.graph")),
     ("residual", include_str!("../networks/residual.graph")),
     ("mlp", include_str!("../networks/mlp.graph")),
@@ -13,25 +13,39 @@ pub const NETWORKS: [(&str, &str); 4] = [
 ];
 
 /// A network by name.
-pub fn network(name: &str) -> Graph {
+pub(crate) fn network(name: &str) -> Graph {
     let (_, text) = NETWORKS.iter().find(|(n, _)| *n == name).expect("a network of this name");
     graph(text)
 }
 
-/// A graph from text; it must be well-formed.
-pub fn graph(text: &str) -> Graph {
-    let graph = parse(text).expect("a graph");
+/// A graph from text, in which values may have names (`%q1`) for the sake of the reader; it must be well-formed.
+pub(crate) fn graph(text: &str) -> Graph {
+    let mut names: Vec<&str> = Vec::new();
+    let mut numbered = String::new();
+    for (i, part) in text.split('%').enumerate() {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
+        let (name, rest) = if i == 0 { ("", part) } else { part.split_at(end) };
+        if i > 0 {
+            let known = names.iter().position(|n| *n == name).unwrap_or(names.len());
+            if known == names.len() {
+                names.push(name);
+            }
+            numbered.push_str(&format!("%{known}"));
+        }
+        numbered.push_str(rest);
+    }
+    let graph = parse(&numbered).expect("a graph");
     verify(&graph).expect("well-formed");
     graph
 }
 
 /// Options for a machine that every test knows.
-pub fn options() -> RewriteOptions {
+pub(crate) fn options() -> RewriteOptions {
     RewriteOptions::new(Machine::for_target("x86-64-v3").expect("a known target"))
 }
 
 /// Random inputs; symbols get small, distinct extents.
-pub fn inputs(graph: &Graph) -> Vec<Tensor> {
+pub(crate) fn inputs(graph: &Graph) -> Vec<Tensor> {
     let mut dims = Bindings::new();
     let mut symbols = std::collections::BTreeSet::new();
     for &input in graph.inputs() {
@@ -49,7 +63,7 @@ pub fn inputs(graph: &Graph) -> Vec<Tensor> {
 }
 
 /// Asserts that two graphs have the same signature and compute the same.
-pub fn assert_equal(expected: &Graph, found: &Graph) {
+pub(crate) fn assert_equal(expected: &Graph, found: &Graph) {
     verify(found).unwrap_or_else(|e| panic!("not well-formed: {e:?}\n{found}"));
     let inputs = inputs(expected);
     let names = |g: &Graph| g.outputs().iter().map(|(n, v)| (n.clone(), g.ty(*v).clone())).collect::<Vec<_>>();

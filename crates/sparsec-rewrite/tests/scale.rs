@@ -1,0 +1,65 @@
+//! A network of full depth: the search ends by itself, and layouts are paid at the ends only.
+
+mod common;
+
+use common::{assert_equal, graph, options};
+use sparsec_graph::{Graph, Op};
+use sparsec_rewrite::rewrite;
+
+/// An encoder of `layers` layers of width `width` with heads of `width / heads`, and a pooled output.
+fn encoder(layers: usize, width: usize, heads: usize) -> Graph {
+    let layer = include_str!("networks/transformer.graph");
+    let (body, head) = (layer.split_once('{').expect("a body").1, width / heads);
+    let mut consts = String::new();
+    let mut nodes = String::new();
+    let mut input = "x".to_owned();
+    for i in 0..layers {
+        for line in body.lines().map(str::trim).filter(|l| l.starts_with('%') || l.starts_with("const")) {
+            let named = line.replace('%', &format!("%l{i}")).replace(" \"", &format!(" \"{i}."));
+            let named = named.replace(&format!("%l{i}x"), &format!("%{input}")).replace(&format!("%l{i}mask"), "%mask");
+            let sized = named
+                .replace("[64, 32]", &format!("[{}, {width}]", 4 * width))
+                .replace("[32, 64]", &format!("[{width}, {}]", 4 * width))
+                .replace("[32, 32]", &format!("[{width}, {width}]"))
+                .replace("f32[64]", &format!("f32[{}]", 4 * width))
+                .replace("f32[32]", &format!("f32[{width}]"))
+                .replace("seq, 32]", &format!("seq, {width}]"))
+                .replace("seq, 4, 8]", &format!("seq, {heads}, {head}]"));
+            let target = if line.starts_with("const") { &mut consts } else { &mut nodes };
+            target.push_str(&sized);
+            target.push('\n');
+        }
+        input = format!("l{i}n2");
+    }
+    graph(&format!(
+        "graph @encoder {{\n input %x \"x\": f32[batch, seq, {width}]\n input %mask \"mask\": f32[batch, 1, 1, seq]\n\
+         {consts}{nodes} output \"y\" = %{input}\n}}"
+    ))
+}
+
+#[test]
+fn twelve_layers_pay_two_transposes() {
+    let graph = encoder(12, 32, 4);
+    let rewritten = rewrite(&graph, &options()).expect("rewrites");
+    let report = &rewritten.report;
+    assert!(report.regions.iter().all(|r| r.saturated), "{:?}", report.regions);
+    assert_eq!(report.transposes, (48, 2), "{}", rewritten.graph);
+    assert_eq!(report.decisions.len(), 72);
+    let alone = rewritten.graph.nodes().filter(|(_, n)| n.op.is_elementwise()).count();
+    assert_eq!(alone, 0, "{}", rewritten.graph);
+    let softmax = rewritten.graph.nodes().filter(|(_, n)| matches!(n.op, Op::Softmax { axis: 2 })).count();
+    assert_eq!(softmax, 12);
+    assert_equal(&graph, &rewritten.graph);
+}
+#[test]
+fn timing() {
+    let t = std::time::Instant::now();
+    let graph = encoder(12, 768, 12);
+    eprintln!("built {:?}", t.elapsed());
+    for _ in 0..2 { let t = std::time::Instant::now();
+    let r = rewrite(&graph, &options()).expect("rewrites");
+    eprintln!("rewritten {:?} {:?} {:?} {}", t.elapsed(), r.report.regions, r.report.transposes, r.report.seconds); }
+    let r = rewrite(&graph, &options()).expect("rewrites");
+    for d in r.report.decisions.iter().take(6) { eprintln!("{} {:?} {} {} {}", d.tensor, d.shape, d.density, d.chosen, d.reason); for c in &d.candidates { eprintln!("   {} {:.1}us {} {}", c.format, c.seconds*1e6, c.bytes, c.why); } }
+    let text = r.graph.to_string(); for l in text.lines().filter(|l| !l.contains("const")).take(25) { eprintln!("{l}"); }
+}
