@@ -1,4 +1,5 @@
-//! One spelling for what can be spelled in several ways, so that later passes and the lowering see one.
+//! One spelling for what can be spelled in several ways, so that later passes and the lowering see one. Contractions have
+//! a pass of their own, [`crate::normalise_contractions`].
 //!
 //! | before | after |
 //! |---|---|
@@ -8,17 +9,14 @@
 //! | `max(x, s)`, `min(x, s)`, `s` a scalar | `clip(x, s, inf)`, `clip(x, -inf, s)` |
 //! | `clip(relu(x), lo, hi)`, `relu(clip(x, lo, hi))` | one clip |
 //! | `x ^ 2`, `x ^ 0.5` | `x * x`, `sqrt(x)` |
-//! | `contract "bk,kn->bn" (x, w)`, `w` a constant | `contract "nk,bk->bn" (w', x)`, `w'` transposed |
 //! | a pool over whole images | a reduction over the spatial axes |
 //!
 //! `x * (1 / c)` differs from `x / c` by a unit in the last place at most, and not at all where `c` is a power of two.
 
-use sparsec_graph::{
-    BinaryOp, ContractSpec, Graph, NodeId, Op, PoolAttrs, PoolKind, ReduceKind, TensorData, UnaryOp, ValueId,
-};
+use sparsec_graph::{BinaryOp, Graph, NodeId, Op, PoolAttrs, PoolKind, ReduceKind, UnaryOp, ValueId};
 
 use crate::matching::{is_plain, is_single_use, plain, replace_node, scalar, unary_operand};
-use crate::tensor::{from_f64, to_f64, transpose};
+use crate::tensor::{from_f64, to_f64};
 use crate::{PassError, PassStats};
 
 /// Rewrites nodes to their canonical spelling, as the table in `canonicalise.rs` says.
@@ -46,10 +44,6 @@ fn rewrite(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
         (Op::Binary(op), &[x, y]) => binary(graph, id, *op, x, y),
         (&Op::Clip { lo, hi }, &[x]) => clip(graph, id, x, lo, hi),
         (Op::Unary(UnaryOp::Relu), &[x]) => relu(graph, id, x),
-        (Op::Contract(spec), &[x, y]) => {
-            let spec = spec.clone();
-            contract(graph, id, &spec, x, y)
-        }
         (Op::Pool(attrs), &[x]) => {
             let attrs = attrs.clone();
             global_pool(graph, id, x, &attrs)
@@ -129,44 +123,6 @@ fn relu(graph: &mut Graph, id: NodeId, x: ValueId) -> Result<bool, PassError> {
         }
         _ => Ok(false),
     }
-}
-
-/// Brings a constant weight to the left, without batch axes of extent 1, and a matrix to (outputs, inputs).
-fn contract(graph: &mut Graph, id: NodeId, spec: &ContractSpec, x: ValueId, y: ValueId) -> Result<bool, PassError> {
-    let (weight, data, own, other) = match (graph.constant(x), graph.constant(y)) {
-        (Some(_), None) => (x, y, &spec.lhs, &spec.rhs),
-        (None, Some(_)) => (y, x, &spec.rhs, &spec.lhs),
-        _ => return Ok(false),
-    };
-    let Some(constant) = graph.constant(weight) else { return Ok(false) };
-    let shape = &constant.data.shape;
-    let is_unit_batch = |axis: usize| shape[axis] == 1 && other.contains(&own[axis]) && spec.out.contains(&own[axis]);
-    let axes: Vec<usize> = (0..own.len()).filter(|&axis| !is_unit_batch(axis)).collect();
-    let labels: Vec<char> = axes.iter().map(|&axis| own[axis]).collect();
-    let perm: Vec<usize> = match labels.as_slice() {
-        [k, m] if other.contains(k) && !spec.out.contains(k) && !other.contains(m) => vec![1, 0],
-        _ => (0..labels.len()).collect(),
-    };
-    let lhs: Vec<char> = perm.iter().map(|&axis| labels[axis]).collect();
-    if weight == x && lhs == spec.lhs {
-        return Ok(false);
-    }
-    let spec = ContractSpec { lhs, rhs: other.clone(), out: spec.out.clone() };
-    if !spec.is_valid() {
-        return Ok(false);
-    }
-    let weight = if spec.lhs == *own {
-        weight
-    } else {
-        let squeezed = TensorData {
-            dtype: constant.data.dtype,
-            shape: axes.iter().map(|&axis| shape[axis]).collect(),
-            bytes: constant.data.bytes.clone(),
-        };
-        let name = constant.name.clone();
-        graph.add_constant(name, transpose(&squeezed, &perm))
-    };
-    replace_node(graph, id, Op::Contract(spec), &[weight, data]).map(|_| true)
 }
 
 /// A pool whose window is the whole image is a reduction over the spatial axes that keeps them, with extent 1.

@@ -1,6 +1,6 @@
 //! Common subexpression elimination.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use sparsec_graph::{Graph, NodeId, TensorData, ValueId};
 
@@ -76,8 +76,7 @@ fn substitute(graph: &mut Graph, by: &BTreeMap<ValueId, ValueId>) {
 }
 
 fn share_nodes(graph: &mut Graph) -> usize {
-    // Looked up only, never iterated over: its order can't reach the output.
-    let mut seen: HashMap<String, NodeId> = HashMap::new();
+    let mut seen: BTreeMap<String, NodeId> = BTreeMap::new();
     let mut shared = 0;
     for id in graph.topological_order() {
         let node = graph.node(id);

@@ -32,7 +32,7 @@ pub enum PassError {
         /// The name of the node.
         node: String,
         /// The interpreter's complaint.
-        source: InterpError,
+        source: Box<InterpError>,
     },
     /// A pass failed.
     #[error("pass `{pass}`: {source}")]

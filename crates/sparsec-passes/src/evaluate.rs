@@ -7,5 +7,5 @@ use crate::PassError;
 /// The result of an operator on constants. `name` is for the message.
 pub(crate) fn evaluate(op: &Op, operands: &[&TensorData], name: &str) -> Result<TensorData, PassError> {
     interp::evaluate(op, None, operands, &Bindings::new())
-        .map_err(|source| PassError::Interpret { node: name.to_owned(), source })
+        .map_err(|source| PassError::Interpret { node: name.to_owned(), source: Box::new(source) })
 }

@@ -28,7 +28,7 @@ macro_rules! passes {
 
 passes! {
     FOLD_CONSTANTS = fold_constants, "compute what depends on constants only; remove what does nothing";
-    CANONICALISE = canonicalise, "one spelling for what can be spelled in several ways; weights to the left";
+    CANONICALISE = canonicalise, "one spelling for what can be spelled in several ways";
     ELIMINATE_COMMON = eliminate_common, "compute each expression once";
     REMOVE_DEAD = remove_dead, "remove what no output depends on";
     FOLD_BATCH_NORM = fold_batch_norm, "fold scales and shifts per channel into weights and biases";
@@ -37,16 +37,16 @@ passes! {
     RECOGNISE_SOFTMAX = recognise_softmax, "recognise spelled-out softmax";
     RECOGNISE_ATTENTION_SCALE = recognise_attention_scale, "fold the scale of attention scores into a projection";
     PROPAGATE_SPARSITY = propagate_sparsity, "remove channels that are zero, constant or unused";
+    NORMALISE_CONTRACTIONS = normalise_contractions, "constant weights of contractions to the left, (outputs, inputs)";
     DROP_UNUSED_CONSTANTS = drop_unused_constants, "let go of the bytes of constants that nothing uses";
 }
 
-/// The way of a model: zeros are counted only once all folding is done, so propagation comes last. Constants are let go
-/// where many were just replaced, so that two copies of the weights are the most that is ever held.
+/// The way of a model. Zeros are counted only once all folding is done, so propagation comes late, and weights are
+/// transposed only once they are as small as they get. Constants are let go where many were just replaced.
 pub const PIPELINE: &[Pass] = &[
     REMOVE_DEAD,
     FOLD_CONSTANTS,
     CANONICALISE,
-    DROP_UNUSED_CONSTANTS,
     ELIMINATE_COMMON,
     FOLD_BATCH_NORM,
     DROP_UNUSED_CONSTANTS,
@@ -55,6 +55,8 @@ pub const PIPELINE: &[Pass] = &[
     RECOGNISE_SOFTMAX,
     RECOGNISE_ATTENTION_SCALE,
     PROPAGATE_SPARSITY,
+    DROP_UNUSED_CONSTANTS,
+    NORMALISE_CONTRACTIONS,
     FOLD_CONSTANTS,
     ELIMINATE_COMMON,
     REMOVE_DEAD,

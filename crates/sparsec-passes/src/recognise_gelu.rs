@@ -117,11 +117,11 @@ fn is_tanh_argument(graph: &Graph, value: ValueId, x: ValueId) -> bool {
     if !close(product.constant, (2.0 / std::f64::consts::PI).sqrt()) {
         return false;
     }
-    match product.factors.as_slice() {
-        &[sum] => binary_operands(graph, sum, BinaryOp::Add).is_some_and(|(a, b)| {
+    match *product.factors.as_slice() {
+        [sum] => binary_operands(graph, sum, BinaryOp::Add).is_some_and(|(a, b)| {
             [(a, b), (b, a)].into_iter().any(|(linear, cubic)| linear == x && is_power(graph, cubic, CUBIC, x, 3))
         }),
-        &[a, b] => [(a, b), (b, a)].into_iter().any(|(factor, sum)| {
+        [a, b] => [(a, b), (b, a)].into_iter().any(|(factor, sum)| {
             let parts = with_scalar(graph, sum, BinaryOp::Add);
             factor == x && parts.is_some_and(|(square, one)| one == 1.0 && is_power(graph, square, CUBIC, x, 2))
         }),

@@ -101,7 +101,10 @@ impl Network {
     fn conv(&mut self, outputs: usize, kernel: usize, padded: bool, bias: bool, groups: usize) -> Option<()> {
         let x = self.last();
         let shape = self.shape(x);
-        if shape[1] % groups != 0 || outputs % groups != 0 || (!padded && shape[2].min(shape[3]) < kernel) {
+        if !shape[1].is_multiple_of(groups)
+            || !outputs.is_multiple_of(groups)
+            || (!padded && shape[2].min(shape[3]) < kernel)
+        {
             return None;
         }
         let w = self.weight(&[outputs, shape[1] / groups, kernel, kernel]);
