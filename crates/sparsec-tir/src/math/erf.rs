@@ -1,25 +1,43 @@
 //! The error function.
 
 use super::emit::{Emit, format, op};
-use super::exp::{at_least, at_most, exp};
+use super::exp::{at_most, exp};
 use crate::{BinaryOp, CompareOp, Expr, Scalar, UnaryOp};
 
-/// `erf(x) = x P(x^2) / Q(x^2)` up to [`LIMIT_F32`].
-const P_F32: [f64; 6] = [
-    1.1283791065216064,
-    0.19084039330482483,
-    0.05279740318655968,
-    0.003781860927119851,
-    0.0002848299336619675,
-    2.041201014435501e-06,
-];
-const Q_F32: [f64; 6] =
-    [1.0, 0.5024605989456177, 0.11428055167198181, 0.01500206720083952, 0.0011656980495899916, 3.799710611929186e-05];
-
-/// Where the rational function, computed in `f32`, is exactly 1.
-const LIMIT_F32: f64 = 3.92;
-
 /// `erf(x) / x` as a polynomial in `x^2`, below 1.
+const SMALL_F32: [f64; 7] = [
+    1.1283791065216064,
+    -0.3761262595653534,
+    0.1128358468413353,
+    -0.026853807270526886,
+    0.005188317969441414,
+    -0.0008010101155377924,
+    7.853527495171875e-05,
+];
+
+/// `1 - erf(x)` as a polynomial in `x - MIDDLE_F32`, from 1 to [`LIMIT_F32`]. A quotient of polynomials in `x^2` for
+/// both ranges costs as much (a division is ten multiplications) and loses 5 ulp near 1.
+const LARGE_F32: [f64; 13] = [
+    0.0005665140924975276,
+    -0.002965696854516864,
+    0.0072303758934140205,
+    -0.010759520344436169,
+    0.010692160576581955,
+    -0.007202393840998411,
+    0.0030306531116366386,
+    -0.00038617823156528175,
+    -0.0004535362822934985,
+    0.0003125576477032155,
+    -4.498495763982646e-05,
+    -2.7881433197762817e-05,
+    9.11029928829521e-06,
+];
+const MIDDLE_F32: f64 = 2.4375;
+
+/// From here on, the function is 1 in `f32`.
+const LIMIT_F32: f64 = 3.921;
+
+/// As [`SMALL_F32`].
 const SMALL_F64: [f64; 13] = [
     1.1283791670955126,
     -0.3761263890318375,
@@ -35,6 +53,9 @@ const SMALL_F64: [f64; 13] = [
     -1.1374799991484865e-09,
     5.960415540472053e-11,
 ];
+
+/// From here on, the function is 1 in `f64`.
+const LIMIT_F64: f64 = 6.0;
 
 /// `e^(x^2) (1 - erf(x)) = P(x) / Q(x)`, from 1 to 6.
 const P_F64: [f64; 9] = [
@@ -63,25 +84,20 @@ const Q_F64: [f64; 10] = [
 
 /// `erf(x)`.
 pub(super) fn erf(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
-    if s == Scalar::F64 {
-        return erf_f64(m, x);
-    }
-    let x = at_least(m, s, -LIMIT_F32, at_most(m, s, LIMIT_F32, x));
-    let x = m.bind("x", s, x);
-    let z = m.bind("z", s, op(BinaryOp::Mul, x.clone(), x.clone()));
-    let p = op(BinaryOp::Mul, x, m.polynomial(s, &z, &P_F32));
-    op(BinaryOp::Div, p, m.polynomial(s, &z, &Q_F32))
-}
-
-fn erf_f64(m: &mut Emit<'_>, x: Expr) -> Expr {
-    let s = Scalar::F64;
-    let size = at_most(m, s, 6.0, Expr::unary(UnaryOp::Abs, x.clone()));
+    let limit = if s == Scalar::F64 { LIMIT_F64 } else { LIMIT_F32 };
+    let size = at_most(m, s, limit, Expr::unary(UnaryOp::Abs, x.clone()));
     let size = m.bind("x", s, size);
     let z = m.bind("z", s, op(BinaryOp::Mul, size.clone(), size.clone()));
-    let small = m.bind("small", s, op(BinaryOp::Mul, size.clone(), m.polynomial(s, &z, &SMALL_F64)));
-    let decay = exp(m, s, Expr::unary(UnaryOp::Neg, z));
-    let ratio = op(BinaryOp::Div, m.polynomial(s, &size, &P_F64), m.polynomial(s, &size, &Q_F64));
-    let large = op(BinaryOp::Sub, m.float(1.0, s), op(BinaryOp::Mul, decay, ratio));
+    let (small, rest) = if s == Scalar::F64 {
+        let decay = exp(m, s, Expr::unary(UnaryOp::Neg, z.clone()));
+        let ratio = op(BinaryOp::Div, m.polynomial(s, &size, &P_F64), m.polynomial(s, &size, &Q_F64));
+        (m.polynomial(s, &z, &SMALL_F64), op(BinaryOp::Mul, decay, ratio))
+    } else {
+        let t = m.bind("t", s, op(BinaryOp::Sub, size.clone(), m.float(MIDDLE_F32, s)));
+        (m.polynomial(s, &z, &SMALL_F32), m.polynomial(s, &t, &LARGE_F32))
+    };
+    let small = op(BinaryOp::Mul, size.clone(), small);
+    let large = op(BinaryOp::Sub, m.float(1.0, s), rest);
     let value = Expr::select(Expr::compare(CompareOp::Lt, size, m.float(1.0, s)), small, large);
     let sign = op(BinaryOp::And, m.bits(x, s), m.int(format(s).sign, s));
     m.from_bits(op(BinaryOp::Or, m.bits(value, s), sign), s)

@@ -9,7 +9,7 @@
 //! |---|---|---|---|---|
 //! | exp | `2^k e^r`, `r` in ±ln 2 / 2, minimax polynomial | all; subnormal results too | 2 | 2 |
 //! | tanh | `m / (m + 2)`, `m = e^2x - 1` from the same reduction | all | 3 | 3 |
-//! | erf | f32: odd rational function; f64: odd polynomial, or `1 - e^-x² R(x)` from 1 on | all | 4 | 4 |
+//! | erf | odd polynomial; from 1 on `1 - P(x)`, f64: `1 - e^-x² R(x)` | all | 4 | 4 |
 //! | log | `k ln 2 + log m`, `m` in √½..√2, minimax polynomial | all; NaN below 0 | 2 | 2 |
 //! | sin, cos | two-step (f32: in f64) Cody-Waite reduction to ±π/4 | up to 1e5 in size | 2 | 4 |
 //! | pow | f32: `exp(y log x)` in f64; f64: the same, error grows with `y log x` | all | 2 | 2 + 2 abs(y log x) |
