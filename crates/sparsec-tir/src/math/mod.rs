@@ -3,7 +3,8 @@
 //! Backends know no `exp`, `log`, `erf`, `tanh`, `sin`, `cos` or `pow`: [`expand_math`] rewrites them before a backend
 //! sees a kernel. Steps that are used more than once become `let`s before the statement.
 //!
-//! Error bounds, which `tests` check against `f64` (for `f64`: double-double) references, in units in the last place:
+//! Error bounds in units in the last place, checked by tests against `f64` references (for `f64`: of `libm`, itself
+//! within one unit):
 //!
 //! | function | method | domain | f32 | f64 |
 //! |---|---|---|---|---|
