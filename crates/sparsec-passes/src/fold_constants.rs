@@ -42,8 +42,12 @@ fn fold_node(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
         return Ok(true);
     }
     if let Some((op, x)) = simplify::merge(graph, node) {
-        replace_node(graph, id, op, &[x])?;
-        return Ok(true);
+        // Extents that are equal only in fact, not as expressions, may need the step between.
+        let merged = graph.infer_node(&Node::new(op.clone(), vec![x], ""));
+        if merged.is_ok_and(|types| types.first() == Some(graph.ty(node.result()))) {
+            replace_node(graph, id, op, &[x])?;
+            return Ok(true);
+        }
     }
     let Some(data) = compute(graph, id)? else { return Ok(false) };
     let name = graph.node(id).name.clone();

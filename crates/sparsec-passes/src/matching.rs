@@ -94,7 +94,9 @@ pub(crate) fn replace_node_named(
 
 /// Makes all users of a node's only result use `by`, and removes what nothing uses any more.
 pub(crate) fn replace_value(graph: &mut Graph, old: NodeId, by: ValueId) {
-    graph.replace_uses(graph.node(old).result(), by);
+    let result = graph.node(old).result();
+    debug_assert_eq!(graph.ty(result), graph.ty(by), "a replacement has the type of what it replaces");
+    graph.replace_uses(result, by);
     retire(graph, old);
 }
 

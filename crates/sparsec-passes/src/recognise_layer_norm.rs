@@ -13,6 +13,9 @@ use crate::matching::{binary_operands, is_single_use, plain, replace_node, unary
 use crate::tensor::from_f64;
 use crate::{PassError, PassStats};
 
+/// Normalised extents of more elements than this are left alone: a missing scale or bias is written out in full.
+const MAX_PARAMETERS: usize = 1 << 20;
+
 /// Replaces spelled-out layer normalisation over trailing axes by one operator (Ba, Kiros, Hinton: "Layer
 /// Normalization", 2016).
 ///
@@ -90,6 +93,9 @@ fn rewrite(graph: &mut Graph, id: NodeId, normalised: &Normalised) -> Result<boo
     let Some(shape) = dims.iter().map(|d| usize::try_from(d.as_const()?).ok()).collect::<Option<Vec<_>>>() else {
         return Ok(false);
     };
+    if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > MAX_PARAMETERS) {
+        return Ok(false);
+    }
     let mut last = id;
     let mut parameter = |graph: &mut Graph, op: BinaryOp, neutral: f64| {
         if let Some((user, value)) = parameter_after(graph, last, op, &shape) {

@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 1e-5;
 /// is then what counts.
 const SMALLEST: f64 = 0.05;
 
-/// Runs both graphs on the same random inputs (every symbol 3) and compares all outputs.
+/// Runs both graphs on the same random inputs (every symbol 4) and compares all outputs.
 pub(crate) fn assert_equivalent(before: &Graph, after: &Graph, seed: u64) -> Result<(), String> {
     verify(after).map_err(|errors| format!("not well-formed: {errors:?}\n{after}"))?;
     let inputs = random_inputs(before, seed);
@@ -46,7 +46,7 @@ fn random_inputs(graph: &Graph, seed: u64) -> Vec<TensorData> {
     for &input in graph.inputs() {
         graph.ty(input).shape.iter().for_each(|d| d.collect_symbols(&mut symbols));
     }
-    let bindings: Bindings = symbols.into_iter().map(|s| (s, 3)).collect::<BTreeMap<_, _>>();
+    let bindings: Bindings = symbols.into_iter().map(|s| (s, 4)).collect::<BTreeMap<_, _>>();
     let extent = |d: &sparsec_graph::Dim| d.eval(&bindings).expect("every symbol has a value") as usize;
     let tensor = |(i, &input): (usize, &sparsec_graph::ValueId)| {
         let shape: Vec<usize> = graph.ty(input).shape.iter().map(extent).collect();
