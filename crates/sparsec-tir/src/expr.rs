@@ -48,7 +48,7 @@ pub enum BinaryOp {
     Mul,
     /// Quotient; integers truncate toward zero, and a zero divisor gives zero.
     Div,
-    /// Remainder of the truncating division; a zero divisor gives zero.
+    /// Remainder of the truncating division of integers; a zero divisor gives zero.
     Rem,
     /// `floor(x / y)` for integers.
     FloorDiv,
@@ -62,9 +62,9 @@ pub enum BinaryOp {
     Or,
     /// Bitwise exclusive or.
     Xor,
-    /// Shift left.
+    /// Shift left. The amount is below the width.
     Shl,
-    /// Shift right: arithmetic for signed types.
+    /// Shift right: arithmetic for signed types. The amount is below the width.
     Shr,
     /// `x^y`, expanded by `expand_math`.
     Pow,
@@ -190,7 +190,7 @@ pub struct Access {
     pub buffer: BufferId,
     /// One index per dimension of the buffer; exactly one, flat, in Stage III.
     pub index: Vec<Expr>,
-    /// Number of consecutive elements (1 in Stages I and II).
+    /// Number of consecutive elements. 1 in Stage I, and in Stage II wherever the index varies with a vector loop.
     pub lanes: u16,
     /// Only lanes below this `i64` count touch memory; a load gives 0 in the others. All lanes where absent.
     pub active: Option<Box<Expr>>,
@@ -296,6 +296,10 @@ impl Expr {
 
     /// Remainder of integers.
     #[must_use]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a method like its neighbours; `%` of expressions reads as Rust's"
+    )]
     pub fn rem(self, other: Expr) -> Self {
         Expr::binary(BinaryOp::Rem, self, other)
     }

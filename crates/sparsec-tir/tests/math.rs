@@ -155,6 +155,20 @@ fn pow() {
 }
 
 #[test]
+fn pow_in_f64() {
+    let pairs = (1..100_000).map(|i| (f64::from(i) * 1e-3, f64::from(i % 997) * 0.03 - 15.0));
+    let (x, y): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    let data = |v: &[f64]| BufferData { elem: Scalar::F64, bytes: v.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let f = |x: Expr, y: Expr| Expr::binary(BinaryOp::Pow, x, y);
+    let out = apply(Scalar::F64, f, &data(&x), &data(&y)).to_f64();
+    for ((x, y), got) in x.iter().zip(&y).zip(out) {
+        let want = libm::pow(*x, *y);
+        let bound = 2.0 + 2.0 * (y * x.ln()).abs();
+        assert!((got - want).abs() <= bound * (want.next_up() - want), "{x}^{y} = {got}, not {want}");
+    }
+}
+
+#[test]
 fn halves_are_computed_in_f32() {
     let x = BufferData::from_f32(&[0.5, 1.0, -3.0, 10.0]);
     let convert = |x: Expr, _: Expr| Expr::unary(UnaryOp::Exp, x.convert(Scalar::F16)).convert(Scalar::F32);

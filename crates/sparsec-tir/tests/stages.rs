@@ -104,6 +104,25 @@ fn spmm_in_coordinate_space() {
     assert_eq!(buffers[3].to_f32(), dense_result(&x, n));
 }
 
+#[test]
+fn fixed_numbers_per_row_and_padding() {
+    let text = "kernel nm coordinate () {
+        axis I = dense_fixed(2) axis J = sparse_fixed(I, 4, width 2) axis D = dense_fixed(4)
+        buffer W: f32 over [I, J] buffer X: f32[4] output Y: f32[2] output Z: f32[2]
+        iterate stored [I i, J j] as \"SR\" { init 0.0 Y[i] += W[i, j] * X[j + 1] padded }
+        iterate all [I r, D d] as \"SR\" { init 0.0 Z[r] += W[r, d] } }";
+    let kernel = parse_coordinate(text).unwrap();
+    assert_eq!(parse_coordinate(&print_coordinate(&kernel)).unwrap(), kernel);
+    verify_coordinate(&kernel).unwrap();
+    let j = AxisData { indptr: vec![], indices: vec![0, 3, 1, 2] };
+    let data = CoordinateData { axes: BTreeMap::from([(AxisId(1), j)]), maps: BTreeMap::new() };
+    let floats = [vec![1.0, 2.0, 3.0, 4.0], vec![10.0, 20.0, 30.0, 40.0], vec![0.0; 2], vec![0.0; 2]];
+    let mut buffers = floats.map(|f| BufferData::from_f32(&f));
+    run_coordinate(&kernel, &[], &data, &mut buffers).unwrap();
+    assert_eq!(buffers[2].to_f32(), [20.0, 3.0 * 30.0 + 4.0 * 40.0]);
+    assert_eq!(buffers[3].to_f32(), [3.0, 7.0]);
+}
+
 /// Every row of the lowering's table.
 const POSITION: &str = "\
 // one of each access

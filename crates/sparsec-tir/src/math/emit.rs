@@ -63,7 +63,7 @@ impl<'a> Emit<'a> {
     }
 
     /// The float of these bits.
-    pub(super) fn from_bits(&self, x: Expr, s: Scalar) -> Expr {
+    pub(super) fn float_of_bits(&self, x: Expr, s: Scalar) -> Expr {
         Expr::Bitcast(Type::vector(s, self.lanes), Box::new(x))
     }
 

@@ -39,7 +39,7 @@ const LIMIT_F32: f64 = 3.921;
 
 /// As [`SMALL_F32`].
 const SMALL_F64: [f64; 13] = [
-    1.1283791670955126,
+    std::f64::consts::FRAC_2_SQRT_PI,
     -0.3761263890318375,
     0.11283791670954885,
     -0.02686617064507782,
@@ -100,5 +100,5 @@ pub(super) fn erf(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
     let large = op(BinaryOp::Sub, m.float(1.0, s), rest);
     let value = Expr::select(Expr::compare(CompareOp::Lt, size, m.float(1.0, s)), small, large);
     let sign = op(BinaryOp::And, m.bits(x, s), m.int(format(s).sign, s));
-    m.from_bits(op(BinaryOp::Or, m.bits(value, s), sign), s)
+    m.float_of_bits(op(BinaryOp::Or, m.bits(value, s), sign), s)
 }

@@ -86,7 +86,7 @@ pub(super) fn exp(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
     let half = m.bind("k", int, op(BinaryOp::Shr, k.clone(), m.int(1, s)));
     let scale = |k: Expr| {
         let biased = op(BinaryOp::Add, k, m.int(f.bias, s));
-        m.from_bits(op(BinaryOp::Shl, biased, m.int(f.mantissa, s)), s)
+        m.float_of_bits(op(BinaryOp::Shl, biased, m.int(f.mantissa, s)), s)
     };
     let rest = op(BinaryOp::Sub, k, half.clone());
     op(BinaryOp::Mul, op(BinaryOp::Mul, p, scale(half)), scale(rest))
@@ -106,11 +106,11 @@ pub(super) fn tanh(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
     // The magic number's own bits are shifted out.
     let shifted = op(BinaryOp::Shl, m.bits(t, s), m.int(f.mantissa, s));
     let one = m.int(f.bias << f.mantissa, s);
-    let scale = m.bind("scale", s, m.from_bits(op(BinaryOp::Add, shifted, one), s));
+    let scale = m.bind("scale", s, m.float_of_bits(op(BinaryOp::Add, shifted, one), s));
     let m1 = Expr::fma(q, scale.clone(), op(BinaryOp::Sub, scale, m.float(1.0, s)));
     let m1 = m.bind("m", s, m1);
     let size = op(BinaryOp::Div, m1.clone(), op(BinaryOp::Add, m1, m.float(2.0, s)));
     let sign = op(BinaryOp::And, m.bits(x, s), m.int(f.sign, s));
     let signed = m.bind("sign", int, op(BinaryOp::Or, m.bits(size, s), sign));
-    m.from_bits(signed, s)
+    m.float_of_bits(signed, s)
 }

@@ -45,7 +45,7 @@ pub(super) fn log(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
     let k = op(BinaryOp::Shr, op(BinaryOp::Sub, bits.clone(), m.int(half_root_bits, s)), m.int(f.mantissa, s));
     let k = m.bind("k", int, k);
     let mantissa = op(BinaryOp::Sub, bits, op(BinaryOp::Shl, k.clone(), m.int(f.mantissa, s)));
-    let y = m.bind("f", s, op(BinaryOp::Sub, m.from_bits(mantissa, s), m.float(1.0, s)));
+    let y = m.bind("f", s, op(BinaryOp::Sub, m.float_of_bits(mantissa, s), m.float(1.0, s)));
     let shift = Expr::select(tiny, m.int(-f.mantissa, s), m.int(0, s));
     let k = m.bind("k", s, op(BinaryOp::Add, k, shift).convert(s));
     let value = if s == Scalar::F64 {

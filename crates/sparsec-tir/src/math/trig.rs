@@ -52,7 +52,7 @@ fn quarter_turns(m: &mut Emit<'_>, s: Scalar, x: Expr, turns: i64) -> Expr {
     let value = Expr::select(is_odd, cosine, sine);
     let sign_bit = if s == Scalar::F64 { 62 } else { 30 };
     let sign = op(BinaryOp::Shl, op(BinaryOp::And, k, m.int(2, s)), m.int(sign_bit, s));
-    m.from_bits(op(BinaryOp::Xor, m.bits(value, s), sign), s)
+    m.float_of_bits(op(BinaryOp::Xor, m.bits(value, s), sign), s)
 }
 
 /// `k` (at least its lowest bits) as an integer, and `r`.
