@@ -49,10 +49,48 @@ fn fold_node(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
             return Ok(true);
         }
     }
+    if relabel_users(graph, id)? {
+        return Ok(true);
+    }
     let Some(data) = compute(graph, id)? else { return Ok(false) };
     let name = graph.node(id).name.clone();
     let constant = graph.add_constant(name, data);
     replace_value(graph, id, constant);
+    Ok(true)
+}
+
+/// A transposed constant that only contractions use goes into their labels: no copy of, say, an embedding that is the last
+/// layer's weight too.
+fn relabel_users(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
+    let node = graph.node(id);
+    let (Op::Transpose(perm), &[x]) = (&node.op, node.operands.as_slice()) else { return Ok(false) };
+    let (perm, result) = (perm.clone(), node.result());
+    let users = graph.users(result);
+    let is_contraction = |&user: &NodeId| {
+        let user = graph.node(user);
+        matches!(user.op, Op::Contract(_)) && is_plain(user)
+    };
+    if graph.constant(x).is_none() || graph.is_output(result) || users.is_empty() || !users.iter().all(is_contraction) {
+        return Ok(false);
+    }
+    let untransposed = |labels: &[char]| {
+        let mut own = labels.to_vec();
+        for (&axis, &label) in perm.iter().zip(labels) {
+            own[axis] = label;
+        }
+        own
+    };
+    for user in users {
+        let Op::Contract(mut spec) = graph.node(user).op.clone() else { continue };
+        let mut operands = graph.node(user).operands.clone();
+        for (operand, labels) in operands.iter_mut().zip([&mut spec.lhs, &mut spec.rhs]) {
+            if *operand == result {
+                *labels = untransposed(labels);
+                *operand = x;
+            }
+        }
+        replace_node(graph, user, Op::Contract(spec), &operands)?;
+    }
     Ok(true)
 }
 
