@@ -46,7 +46,11 @@ pub fn convolutional() -> ModelProto {
     let (low, high) = (m.weight(&[], &[0.0]), m.weight(&[], &[6.0]));
     let b = m.node("Clip", &[&b, &low, &high], &[]);
     let sum = m.node("Add", &[&a, &b], &[]);
-    let pooled = m.node("MaxPool", &[&sum], &[("kernel_shape", Attribute::Ints(&[2, 2])), ("strides", Attribute::Ints(&[2, 2]))]);
+    let pooled = m.node(
+        "MaxPool",
+        &[&sum],
+        &[("kernel_shape", Attribute::Ints(&[2, 2])), ("strides", Attribute::Ints(&[2, 2]))],
+    );
     let c = conv(&mut m, &pooled, 8, 12, 2, 1);
     let c = m.node("Sigmoid", &[&c], &[]);
     let g = m.node("GlobalAveragePool", &[&c], &[]);

@@ -42,8 +42,7 @@ fn damaged_models_are_errors_and_not_panics() {
 fn whole_victims_compile() {
     let options = CompileOptions::new(Target::new(None, "generic").expect("a target"));
     for (name, model) in models::all() {
-        let source =
-            ModelSource::Bytes { name: name.into(), bytes: proto::encode(&model).into(), folder: None };
+        let source = ModelSource::Bytes { name: name.into(), bytes: proto::encode(&model).into(), folder: None };
         let compiled = sparsec::compile(source, &options, &mut Silent);
         assert!(compiled.is_ok(), "{name}: {}", compiled.err().map(|e| e.to_string()).unwrap_or_default());
     }

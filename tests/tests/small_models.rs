@@ -60,7 +60,10 @@ fn two_compilations_give_identical_bytes() {
             let bytes = proto::encode(&model).into();
             let source = ModelSource::Bytes { name: name.into(), bytes, folder: None };
             let compiled = sparsec::compile(source, &options, &mut Silent).expect("compiles");
-            let contents = compiled.files.iter().map(|f| (f.file_name().map(ToOwned::to_owned), std::fs::read(f).expect("written")));
+            let contents = compiled
+                .files
+                .iter()
+                .map(|f| (f.file_name().map(ToOwned::to_owned), std::fs::read(f).expect("written")));
             contents.collect::<Vec<_>>()
         });
         assert_eq!(files[0].len(), 8);

@@ -88,7 +88,9 @@ const REQUEST: &str = "This is a bug in sparsec. Please report it, with the comm
 /// A panic is a defect: says where it happened and asks for a report.
 pub(crate) fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let message = text.unwrap_or("no message");
         let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         eprintln!("  x internal error{place}: {message}\n  help: {REQUEST}");
     }));

@@ -29,7 +29,7 @@ pub(crate) struct ModelArguments {
     pub(crate) dims: Vec<(String, i64)>,
 
     /// What to compile for
-    #[arg(long, value_enum, default_value_t, hide_possible_values = false)]
+    #[arg(long, value_enum, default_value_t)]
     pub(crate) target: TargetKind,
 
     /// The CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, generic, or LLVM's name of one

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sparsec::graph::{Bindings, DType, Graph, Symbol, TensorData, TensorType};
+use sparsec::graph::{Bindings, DType, Graph, TensorData, TensorType, Value};
 use sparsec_runtime::Tensor;
 
 use crate::failure::Failure;
@@ -28,7 +28,10 @@ pub(crate) fn read_inputs(graph: &Graph, files: &[(String, PathBuf)]) -> Result<
     for (name, file) in files {
         if !graph.inputs().iter().any(|&i| graph.value(i).name == *name) {
             let known: Vec<&str> = graph.inputs().iter().map(|&i| graph.value(i).name.as_str()).collect();
-            return Err(Failure::input(format!("the model has no input `{name}`\nIts inputs are: {}.", known.join(", "))));
+            return Err(Failure::input(format!(
+                "the model has no input `{name}`\nIts inputs are: {}.",
+                known.join(", ")
+            )));
         }
         if arrays.insert(name.as_str(), (sparsec::npy::read(file).map_err(Failure::input)?, file)).is_some() {
             return Err(Failure::usage(format!("input `{name}` is given twice")));
@@ -52,8 +55,8 @@ pub(crate) fn read_inputs(graph: &Graph, files: &[(String, PathBuf)]) -> Result<
 
 fn check_type(array: &TensorData, ty: &TensorType) -> Result<(), String> {
     let found = array.ty();
-    let fits = found.rank() == ty.rank()
-        && found.shape.iter().zip(&ty.shape).all(|(a, b)| b.as_const().is_none() || a == b);
+    let fits =
+        found.rank() == ty.rank() && found.shape.iter().zip(&ty.shape).all(|(a, b)| b.as_const().is_none() || a == b);
     if found.dtype != ty.dtype || !fits {
         return Err(format!("the array is {found}, the model takes {ty}"));
     }
@@ -66,15 +69,11 @@ pub(crate) fn seeded_inputs(graph: &Graph, dims: &Bindings) -> Result<Vec<Tensor
     graph.inputs().iter().map(|&input| seeded_input(graph.value(input), dims, &mut state)).collect()
 }
 
-fn seeded_input(
-    value: &sparsec::graph::Value,
-    dims: &Bindings,
-    state: &mut u64,
-) -> Result<TensorData, Failure> {
+fn seeded_input(value: &Value, dims: &Bindings, state: &mut u64) -> Result<TensorData, Failure> {
     let extents = value.ty.shape.iter().map(|dim| dim.eval(dims).and_then(|d| usize::try_from(d).ok()));
-    let shape: Vec<usize> = extents
-        .collect::<Option<_>>()
-        .ok_or_else(|| Failure::input(format!("input `{}` has the type {}: give `--dim NAME=N`", value.name, value.ty)))?;
+    let shape: Vec<usize> = extents.collect::<Option<_>>().ok_or_else(|| {
+        Failure::input(format!("input `{}` has the type {}: give `--dim NAME=N`", value.name, value.ty))
+    })?;
     let count = shape
         .iter()
         .try_fold(1usize, |n, &d| n.checked_mul(d))
@@ -87,7 +86,7 @@ fn seeded_input(
         let random = *state >> 33;
         let small = if is_mask { 1 } else { random % 100 };
         // Four uniform numbers of 7 bits: nearly normal, mean 0, standard deviation 1.
-        let sum: u64 = (0..4).map(|i| random >> (7 * i) & 127).sum();
+        let sum: u64 = (0..4).map(|i| (random >> (7 * i)) & 127).sum();
         let normal = (sum as f32 - 254.0) / 73.9;
         match value.ty.dtype {
             DType::F32 => bytes.extend(normal.to_le_bytes()),
@@ -99,11 +98,4 @@ fn seeded_input(
         }
     }
     Ok(TensorData { dtype: value.ty.dtype, shape, bytes: bytes.into() })
-}
-
-/// Values for every symbol of the graph's inputs: what is given, otherwise what the compiler assumes.
-pub(crate) fn nominal_dims(assumed: &Bindings, given: &BTreeMap<String, i64>) -> Bindings {
-    let mut dims = assumed.clone();
-    dims.extend(given.iter().map(|(name, &n)| (Symbol::new(name), n)));
-    dims
 }

@@ -186,7 +186,9 @@ mod tests {
         for length in 0..good.len() {
             assert!(decode(good[..length].to_vec()).is_err(), "{length} bytes");
         }
-        for (from, to) in [("(2, 2)", "(9, 9)"), ("False", "True "), ("<f4", ">f4"), ("<f4", "|O8"), ("(2, 2)", "2, 222")] {
+        for (from, to) in
+            [("(2, 2)", "(9, 9)"), ("False", "True "), ("<f4", ">f4"), ("<f4", "|O8"), ("(2, 2)", "2, 222")]
+        {
             let at = good.windows(from.len()).position(|w| w == from.as_bytes()).expect("present");
             let mut bad = good.clone();
             bad[at..at + to.len()].copy_from_slice(to.as_bytes());

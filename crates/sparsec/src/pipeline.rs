@@ -7,7 +7,7 @@ use std::time::Instant;
 use sparsec_graph::{Bindings, Graph, Symbol};
 use sparsec_llvm::{Arch, EmitOptions, Emitted, Target};
 use sparsec_lower::{Lowered, TargetInfo};
-use sparsec_passes::{Event, Macs};
+use sparsec_passes::Event;
 use sparsec_rewrite::{Machine, RewriteOptions};
 use sparsec_tir::Program;
 

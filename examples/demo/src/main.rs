@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use sparsec_demo::{DemoError, Digits, Measured, Network, Random, accuracy, measure, pictures, report, resnet50, weight_rows};
+use sparsec_demo::{
+    DemoError, Digits, Measured, Network, Random, accuracy, measure, pictures, report, resnet50, weight_rows,
+};
 use sparsec_onnx::{PrunePattern, proto};
 use sparsec_runtime::Tensor;
 
@@ -71,8 +73,8 @@ fn run(arguments: &Arguments) -> Result<(), DemoError> {
 
     println!();
     text::print_table(&results);
-    let [dense_pictures, pruned_pictures] = ["digits_dense", "digits_pruned"]
-        .map(|name| pictures(&arguments.digits.join(format!("{name}.onnx"))));
+    let [dense_pictures, pruned_pictures] =
+        ["digits_dense", "digits_pruned"].map(|name| pictures(&arguments.digits.join(format!("{name}.onnx"))));
     let (dense_pictures, pruned_pictures) = (dense_pictures?, pruned_pictures?);
     let large_pictures: Vec<_> = pictures(&files[1])?.into_iter().step_by(8).collect();
     let networks = [

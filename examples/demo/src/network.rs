@@ -63,9 +63,7 @@ impl Network {
     fn times(&mut self, inputs: &[Tensor], outputs: &mut [Tensor], into: &mut Vec<f64>) -> Result<(), DemoError> {
         for input in inputs {
             let start = Instant::now();
-            self.model
-                .run_into(std::slice::from_ref(input), outputs)
-                .map_err(|e| DemoError::new(&self.name, e))?;
+            self.model.run_into(std::slice::from_ref(input), outputs).map_err(|e| DemoError::new(&self.name, e))?;
             into.push(start.elapsed().as_secs_f64() * 1e3);
         }
         Ok(())

@@ -36,7 +36,8 @@ pub fn pictures(file: &Path) -> Result<Vec<Picture>, DemoError> {
     let graph = model.graph.unwrap_or_default();
     let pictures = graph.initializer.iter().filter(|t| t.dims.len() >= 2).filter_map(|tensor| {
         let dims: Vec<usize> = tensor.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
-        let values: Vec<bool> = tensor.raw_data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b) != 0.0).collect();
+        let values: Vec<bool> =
+            tensor.raw_data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b) != 0.0).collect();
         let large = values.len() >= MIN_ELEMENTS && values.len() == dims.iter().product::<usize>();
         large.then(|| Picture::new(tensor.name(), &dims, &values))
     });

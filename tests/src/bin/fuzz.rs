@@ -71,7 +71,10 @@ fn run(arguments: &Arguments) -> std::io::Result<u64> {
             }
         };
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(|h| h.join().unwrap_or_else(|_| Err(std::io::Error::other("a worker panicked")))).collect()
+        handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(|_| Err(std::io::Error::other("a worker panicked"))))
+            .collect()
     });
     results.into_iter().collect::<std::io::Result<()>>()?;
     let counts = counts.into_inner().unwrap_or_default();

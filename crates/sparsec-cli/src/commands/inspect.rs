@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let options = arguments.model.options()?;
     let mut progress = Progress::new(&arguments.dumps)?;
     let source = ModelSource::File(arguments.model.model.clone());
-    let Some(inspection) = progress.finish(sparsec::inspect(&source, &options, &mut progress))? else {
+    let outcome = sparsec::inspect(&source, &options, &mut progress);
+    let Some(inspection) = progress.finish(outcome)? else {
         return Ok(());
     };
     if arguments.json {
