@@ -40,7 +40,9 @@ pub(crate) fn write_archive(path: &Path, members: &[Member<'_>]) -> Result<(), A
     for ((member, size), field) in members.iter().zip(&sizes).zip(&name_fields) {
         write_member_header(&mut out, field, *size).map_err(at(path))?;
         let mut file = File::open(member.file).map_err(at(member.file))?;
-        io::copy(&mut file, &mut out).map_err(at(path))?;
+        // From file to file the system copies by itself.
+        out.flush().map_err(at(path))?;
+        io::copy(&mut file, out.get_mut()).map_err(at(path))?;
         if size % 2 == 1 {
             out.write_all(b"\n").map_err(at(path))?;
         }

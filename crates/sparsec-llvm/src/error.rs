@@ -3,7 +3,7 @@
 /// Why a program was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum EmitError {
-    /// A kernel is not one that this backend takes: not flat, not verified, or with math left to expand.
+    /// A verified kernel holds something that this backend has no code for.
     #[error("kernel `{kernel}`: {message}")]
     Kernel {
         /// Name of the kernel.
@@ -11,6 +11,9 @@ pub enum EmitError {
         /// What is wrong with it.
         message: String,
     },
+    /// A kernel does not verify: it is not flat, holds operations that earlier passes expand, or is inconsistent.
+    #[error(transparent)]
+    Verify(#[from] sparsec_tir::VerifyErrors),
     /// The program around the kernels is malformed.
     #[error("program `{program}`: {message}")]
     Program {

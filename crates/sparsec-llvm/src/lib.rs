@@ -61,6 +61,7 @@ pub fn emit(program: &Program, target: &Target, options: EmitOptions) -> Result<
     let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma: target.has_fma() };
     let mut kernels = Vec::new();
     for k in &program.kernels {
+        sparsec_tir::verify_machine(k)?;
         kernels.push(kernel::emit_kernel(&cx, &program.name, k)?);
     }
     glue::emit_glue(&cx, program, &kernels).map_err(|e| e.in_program(&program.name))?;

@@ -60,10 +60,20 @@ impl<'c> Value<'c> {
         }
     }
 
-    /// The number, where this is an integer constant.
+    /// The number, where this is an integer constant, or a vector of equal ones.
     pub(crate) fn as_const(self) -> Option<i64> {
         match self.raw {
             BasicValueEnum::IntValue(v) if v.is_constant_int() => v.get_sign_extended_constant(),
+            BasicValueEnum::VectorValue(_) if self.ty.scalar.is_float() => None,
+            BasicValueEnum::VectorValue(v) if v.is_null() => Some(0),
+            BasicValueEnum::VectorValue(v) if v.is_constant_data_vector() => {
+                let lane = |i: u16| match v.get_element_as_constant(u32::from(i)) {
+                    BasicValueEnum::IntValue(x) => x.get_sign_extended_constant(),
+                    _ => None,
+                };
+                let first = lane(0)?;
+                (1..self.ty.lanes).all(|i| lane(i) == Some(first)).then_some(first)
+            }
             _ => None,
         }
     }

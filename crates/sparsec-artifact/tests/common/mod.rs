@@ -83,7 +83,7 @@ pub(crate) fn program(name: &str) -> Program {
     let port = |name: &str| Port { name: name.into(), elem: Scalar::F32, shape: vec![batch(), Expr::int(WIDTH)] };
     let zero = || Expr::int(0);
     let affine = row_kernel("affine", |v| Expr::fma(v(0), v(1), v(2)), 3);
-    let relu = row_kernel("relu", |v| v(0).max(Expr::f32(0.0)), 1);
+    let relu = row_kernel("relu", |v| v(0).max(Expr::Splat(Box::new(Expr::f32(0.0)), 8)), 1);
     let constant = |name: &str| ConstantInfo { name: name.into(), bytes: 4 * WIDTH as u64, align: 64 };
     let bytes = Expr::binary(BinaryOp::Mul, batch(), Expr::int(64));
     Program {

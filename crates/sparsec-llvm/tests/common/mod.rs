@@ -62,6 +62,10 @@ pub(crate) fn for_loop(kind: LoopKind, var: VarId, end: impl Into<Expr>, step: i
     Stmt::For(For { kind, var, start: Expr::int(0), end: end.into(), step, active: None, body })
 }
 
+pub(crate) fn splat(x: Expr, lanes: u16) -> Expr {
+    Expr::Splat(Box::new(x), lanes)
+}
+
 pub(crate) fn mul(x: Expr, y: Expr) -> Expr {
     Expr::binary(BinaryOp::Mul, x, y)
 }
