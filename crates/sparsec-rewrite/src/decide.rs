@@ -26,20 +26,15 @@ pub(crate) fn decisions(
         let ENode::Op(op, operands) = selection.nodes.get(class)? else { return None };
         let info = egraph.analysis.op(*op);
         let weight = model.weights.get(&weight_of(egraph, info, operands)?)?;
-        let types: Vec<&TensorType> = operands.iter().map(|&x: &Id| egraph[x].data.ty.as_ref()).collect::<Option<_>>()?;
+        let types: Vec<&TensorType> =
+            operands.iter().map(|&x: &Id| egraph[x].data.ty.as_ref()).collect::<Option<_>>()?;
         let product = model.product(info, &types, egraph[*class].data.ty.as_ref()?);
         decision(model, weight, &product, &emitter.graph, id)
     };
     nodes.iter().filter_map(decide).collect()
 }
 
-fn decision(
-    model: &CostModel<'_>,
-    weight: &Weight,
-    product: &Product,
-    graph: &Graph,
-    id: NodeId,
-) -> Option<Decision> {
+fn decision(model: &CostModel<'_>, weight: &Weight, product: &Product, graph: &Graph, id: NodeId) -> Option<Decision> {
     let node = graph.node(id);
     let chosen = node.format.clone()?;
     let mut candidates: Vec<Candidate> = weight

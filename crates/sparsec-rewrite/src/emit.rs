@@ -164,9 +164,7 @@ impl<'a> Emitter<'a> {
 /// A constant after one step.
 fn relayout(data: &TensorData, step: &Relayout) -> TensorData {
     match step {
-        Relayout::Reshape(shape) => {
-            TensorData { dtype: data.dtype, shape: shape.clone(), bytes: data.bytes.clone() }
-        }
+        Relayout::Reshape(shape) => TensorData { dtype: data.dtype, shape: shape.clone(), bytes: data.bytes.clone() },
         Relayout::Transpose(perm) => transpose(data, perm),
     }
 }

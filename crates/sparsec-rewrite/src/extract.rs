@@ -30,7 +30,8 @@ pub(crate) struct Selection {
 /// Chooses e-nodes for `roots`. `None` where a root has no finite derivation, which no encoded graph has.
 pub(crate) fn extract(egraph: &EGraph, roots: &[Id], cost: impl Fn(Id, &ENode) -> f64) -> Option<Selection> {
     let dense = Dense::of(egraph, cost);
-    let roots: Vec<usize> = roots.iter().map(|&root| dense.index.get(&egraph.find(root)).copied()).collect::<Option<_>>()?;
+    let roots: Vec<usize> =
+        roots.iter().map(|&root| dense.index.get(&egraph.find(root)).copied()).collect::<Option<_>>()?;
     let mut choice = dense.choose_shared();
     if dense.walk(&roots, &choice).is_none() {
         choice = dense.choose_trees();

@@ -39,7 +39,7 @@ pub use cost::{Efficiency, Machine};
 pub use error::RewriteError;
 pub use options::{Limits, RewriteOptions};
 pub use report::{Candidate, Decision, RegionReport, Report};
-pub use single::{RULE_NAMES, apply_rule};
+pub use single::{RULE_NAMES, apply_rules};
 
 /// A rewritten graph and what was decided.
 #[derive(Clone, Debug)]

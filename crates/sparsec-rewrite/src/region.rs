@@ -108,8 +108,7 @@ pub(crate) fn encode(graph: &Graph, region: &Region) -> Result<Encoded, RewriteE
             operands.push(class);
         }
         let anchor = matches!(node.op, Op::Contract(_) | Op::Conv(_)).then_some(id);
-        let info =
-            OpInfo { op: node.op.clone(), epilogue: node.epilogue.clone(), format: node.format.clone(), anchor };
+        let info = OpInfo { op: node.op.clone(), epilogue: node.epilogue.clone(), format: node.format.clone(), anchor };
         let Some(class) = add_op(&mut egraph, info, &operands) else {
             let Err(error) = graph.infer_node(node) else {
                 let reason = "it does not type-check".into();

@@ -1,4 +1,4 @@
-//! One rule alone, for tests and for `sparsec opt`.
+//! Single rules, for tests and for `sparsec opt`.
 
 use sparsec_graph::Graph;
 
@@ -9,7 +9,7 @@ use crate::extract::extract;
 use crate::lang::ENode;
 use crate::options::Limits;
 use crate::region::{cut_regions, encode};
-use crate::rules::{FAMILIES, Rule, run_rule};
+use crate::rules::{FAMILIES, Rule, run_rules};
 
 /// The names of all rewrite rules, in the order in which they run.
 pub const RULE_NAMES: [&str; 23] = [
@@ -38,19 +38,19 @@ pub const RULE_NAMES: [&str; 23] = [
     "fuse-epilogue",
 ];
 
-/// Every graph to which one rule alone leads: one for each e-node that the rule added, which computes the value in
-/// that way and everything else as before. Empty where the rule does not apply or there is no rule of this name.
+/// Every graph to which some rules alone lead: one for each e-node that they added, which computes the value in that way
+/// and everything else as before. Empty where no rule applies or there is none of these names.
 ///
 /// # Errors
 /// As [`crate::rewrite()`], for malformed graphs.
-pub fn apply_rule(graph: &Graph, rule: &str, limits: &Limits) -> Result<Vec<Graph>, RewriteError> {
-    let Some(rule) = find_rule(rule) else { return Ok(Vec::new()) };
+pub fn apply_rules(graph: &Graph, rules: &[&str], limits: &Limits) -> Result<Vec<Graph>, RewriteError> {
+    let rules: Vec<Rule> = rules.iter().filter_map(|name| find_rule(name)).copied().collect();
     let mut graphs = Vec::new();
     for region in cut_regions(graph, usize::MAX)? {
         let encoded = encode(graph, &region)?;
         let before = encode(graph, &region)?;
         let known = |node: &ENode| is_known(&before.egraph, node);
-        let egraph = run_rule(encoded.egraph, rule, limits);
+        let egraph = run_rules(encoded.egraph, &rules, limits);
         let roots: Vec<egg::Id> =
             region.roots.iter().filter_map(|root| encoded.classes.get(root)).map(|&c| egraph.find(c)).collect();
         let added: Vec<(egg::Id, ENode)> = egraph

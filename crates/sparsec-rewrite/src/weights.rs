@@ -10,9 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sparsec_graph::{DType, Format, Graph, Op, TensorData, ValueId};
-use sparsec_sparse::{
-    Element, PartitionStats, Pattern, PatternKind, PatternStats, StatsOptions, count_blocks, detect,
-};
+use sparsec_sparse::{Element, PartitionStats, Pattern, PatternKind, PatternStats, StatsOptions, count_blocks, detect};
 
 use crate::cost::{Machine, Product, StoredFacts, product_seconds, rows_in_flight, takes_vector};
 use crate::error::RewriteError;

@@ -37,8 +37,7 @@ impl CostModel<'_> {
         let first = |labels: &[char]| labels.first().is_none_or(|l| spec.lhs.contains(l)) && same_order;
         let packing =
             if first(&rhs) { copy(inputs) } else { self.machine.seconds_to_transpose(inputs, size) + copy(inputs) };
-        let storing =
-            if first(&out) { 0.5 * copy(outputs) } else { self.machine.seconds_to_transpose(outputs, size) };
+        let storing = if first(&out) { 0.5 * copy(outputs) } else { self.machine.seconds_to_transpose(outputs, size) };
         packing + storing
     }
 
@@ -47,14 +46,16 @@ impl CostModel<'_> {
         let own = info.epilogue.as_ref().map_or(types.len(), |e| e.first_operand as usize);
         let types = types.get(..own).unwrap_or(types);
         let (traffic, elements) = (self.traffic(types, result), self.elements(result));
-        let roofline = |instructions: f64| traffic.max(self.vector_work(elements, instructions));
+        // Loads, stores and arithmetic of an element-wise loop hardly overlap outside L1. Were they taken to, a fused
+        // chain could look dearer than a loop of its own that hides its traffic behind an exponential.
+        let streamed = |instructions: f64| traffic + self.vector_work(elements, instructions);
         let inputs = types.first().map_or(0.0, |x| self.elements(x));
         match &info.op {
-            Op::Unary(op) => roofline(unary_cost(*op)),
-            Op::Binary(op) => roofline(binary_cost(*op)),
-            Op::Where | Op::Cast(_) => roofline(1.0),
-            Op::Clip { .. } => roofline(2.0),
-            Op::Map(expr) => roofline(expression_cost(expr)),
+            Op::Unary(op) => streamed(unary_cost(*op)),
+            Op::Binary(op) => streamed(binary_cost(*op)),
+            Op::Where | Op::Cast(_) => streamed(1.0),
+            Op::Clip { .. } => streamed(2.0),
+            Op::Map(expr) => streamed(expression_cost(expr)),
             Op::Contract(spec) => self.batched_seconds(spec, types, result),
             Op::Conv(_) => {
                 let taps: f64 = types.get(1).map_or(0.0, |w| self.elements(w) / self.extent(&w.shape[0]));
@@ -68,7 +69,7 @@ impl CostModel<'_> {
             // Three passes; the exponential dominates.
             Op::Softmax { .. } => 2.0 * traffic + self.vector_work(elements, 20.0),
             Op::LayerNorm { .. } => 2.0 * traffic + self.vector_work(elements, 6.0),
-            Op::BatchNorm { .. } => roofline(2.0),
+            Op::BatchNorm { .. } => streamed(2.0),
             Op::Reshape(_) => 0.0,
             Op::Transpose(perm) => self.transpose_seconds(perm, result),
             // A gather reads what it writes, not the whole table.

@@ -77,18 +77,13 @@ pub(crate) fn saturate(
     (egraph, log)
 }
 
-/// Runs one rule alone to saturation.
-pub(crate) fn run_rule(egraph: EGraph, rule: &Rule, limits: &Limits) -> EGraph {
-    let rewrites: Vec<_> = rule.rewrite().into_iter().collect();
+/// Runs some rules alone to saturation.
+pub(crate) fn run_rules(egraph: EGraph, rules: &[Rule], limits: &Limits) -> EGraph {
+    let rewrites: Vec<_> = rules.iter().filter_map(|rule| rule.rewrite()).collect();
     run(egraph, &rewrites, limits.nodes, limits.iterations).0
 }
 
-fn run(
-    egraph: EGraph,
-    rewrites: &[Rewrite<ENode, Tables>],
-    nodes: usize,
-    iterations: usize,
-) -> (EGraph, Saturation) {
+fn run(egraph: EGraph, rewrites: &[Rewrite<ENode, Tables>], nodes: usize, iterations: usize) -> (EGraph, Saturation) {
     let runner = Runner::<ENode, Tables>::new(Tables::default())
         .with_egraph(egraph)
         .with_node_limit(nodes)

@@ -61,10 +61,7 @@ fn after_reshape(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id])
 
 /// Given groups of (axes, other axes) and a permutation of the axes that keeps each group together and in order: the
 /// permutation of the other axes that moves the groups alike. Groups without axes stay behind the one before them.
-fn permute_groups(
-    perm: &[usize],
-    groups: &[(std::ops::Range<usize>, std::ops::Range<usize>)],
-) -> Option<Vec<usize>> {
+fn permute_groups(perm: &[usize], groups: &[(std::ops::Range<usize>, std::ops::Range<usize>)]) -> Option<Vec<usize>> {
     let mut blocks: Vec<(usize, std::ops::Range<usize>)> = Vec::with_capacity(groups.len());
     let mut last = 0;
     for (axes, others) in groups {
