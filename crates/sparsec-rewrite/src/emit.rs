@@ -108,7 +108,8 @@ impl<'a> Emitter<'a> {
         let plain = weight_of(egraph, info, operands).map(|_| Format::Dense);
         node.format = info.format.clone().or(plain);
         let name = node.name.clone();
-        let id = self.graph.append_node(node).map_err(|error| RewriteError::Infer { node: name, error })?;
+        let id =
+            self.graph.append_node(node).map_err(|error| RewriteError::Infer { node: name, error: Box::new(error) })?;
         if let Some(value) = exact {
             let result = self.graph.node(id).result();
             self.graph.value_mut(result).name.clone_from(&self.source.value(value).name);

@@ -39,7 +39,7 @@ pub enum RewriteError {
         /// Name of the node.
         node: String,
         /// What is wrong.
-        error: InferError,
+        error: Box<InferError>,
     },
     /// A node of the graph has no or several results, or a cycle runs through it.
     #[error("node `{node}` is not rewritable: {reason}")]

@@ -114,7 +114,7 @@ pub(crate) fn encode(graph: &Graph, region: &Region) -> Result<Encoded, RewriteE
                 let reason = "it does not type-check".into();
                 return Err(RewriteError::Malformed { node: node.name.clone(), reason });
             };
-            return Err(RewriteError::Infer { node: node.name.clone(), error });
+            return Err(RewriteError::Infer { node: node.name.clone(), error: Box::new(error) });
         };
         let value = node.result();
         // Equal nodes share a class, and then all users of each count.

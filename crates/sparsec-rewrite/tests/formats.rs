@@ -106,7 +106,7 @@ fn forced_formats_are_obeyed_or_refused() {
 fn the_report_serialises() {
     let json = serde_json::to_value(report(&network("transformer"))).expect("serialises");
     assert_eq!(json["decisions"].as_array().map(Vec::len), Some(6));
-    assert_eq!(json["decisions"][0]["candidates"][0]["format"].is_string(), true);
+    assert!(json["decisions"][0]["candidates"][0]["format"].is_string());
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn operator(graph: &Graph, which: u8, attribute: usize, a: ValueId, b: ValueId) 
         2 => (Op::Unary([UnaryOp::Relu, UnaryOp::Tanh, UnaryOp::Neg][attribute % 3]), vec![a]),
         3 | 4 => (Op::Transpose(PERMUTATIONS[attribute % 5].to_vec()), vec![a]),
         5 => (Op::Softmax { axis }, vec![a]),
-        6 => (Op::Reduce { kind: ReduceKind::Mean, axes: vec![axis], keep: attribute % 2 == 0 }, vec![a]),
+        6 => (Op::Reduce { kind: ReduceKind::Mean, axes: vec![axis], keep: attribute.is_multiple_of(2) }, vec![a]),
         7 => (Op::Concat { axis }, vec![a, b]),
         8 => {
             let merged = [vec![shape.first()?.clone() * shape.get(1)?.clone()], shape.get(2..)?.to_vec()].concat();
