@@ -1,8 +1,9 @@
 //! Conversions between scalar types, lane by lane.
 //!
-//! Whatever goes from or to `f16` and `bf16` goes through `f32`, so that no target needs a library function for it (with
-//! F16C or NEON the step from `f16` to `f32` is one instruction). A value that is not exact in `f32` (`f64`, wide
-//! integers) is then rounded twice.
+//! Whatever goes from or to `f16` and `bf16` goes through `f32`, so that the step is one instruction where the CPU has it
+//! (F16C from x86-64-v3 on, NEON) and a few integer operations for `bf16`. On x86-64-v2 the step to or from `f16` is a
+//! call of the C compiler's support library (`__extendhfsf2`, `__truncsfhf2`), which every linker driver adds. A value
+//! that is not exact in `f32` (`f64`, wide integers) is then rounded twice.
 
 use inkwell::IntPredicate;
 use inkwell::values::{BasicValueEnum, InstructionOpcode};
