@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use sparsec_graph::{Def, Dim, Graph, Op, Symbol, ValueId};
 use sparsec_tir::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, Kernel, Launch, Port, Program, lower_to_flat,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, Kernel, Launch, Port, Program, expand_math, lower_to_flat,
 };
 
 use crate::context::{BuiltKernel, program_expr, scalar_of};
@@ -203,7 +203,9 @@ impl Lowering<'_> {
                 let mut position = built.kernel;
                 position.name = format!("k{k}_{}", position.name);
                 let invalid = |reason: String| LowerError::Invalid { kernel: position.name.clone(), reason };
-                let flat = lower_to_flat(&position).map_err(|e| invalid(e.to_string()))?;
+                let mut flat = lower_to_flat(&position).map_err(|e| invalid(e.to_string()))?;
+                expand_math(&mut flat).map_err(|e| invalid(e.to_string()))?;
+                sparsec_tir::verify_machine(&flat).map_err(|e| invalid(e.to_string()))?;
                 self.flat.push(flat);
                 self.kernels.push(KernelDump { position, labels: Vec::new() });
                 self.known.insert(key, k);
