@@ -69,6 +69,8 @@ pub enum IterKind {
 }
 
 /// A map from positions of axes to a coordinate, made by a format decomposition: `row(g, r)`, `col(g, r, e)`.
+///
+/// A position whose coordinate is `len` is padding: iterations pass over it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CoordinateMap {
     /// Unique in the kernel.
@@ -103,7 +105,8 @@ pub struct Iteration {
     pub axes: Vec<(AxisId, VarId, IterKind)>,
     /// Coordinates computed from positions by maps: `let i = row(g, r)`.
     pub coordinates: Vec<(VarId, MapId, Vec<VarId>)>,
-    /// What the result starts from, in `target`; over the spatial axes only.
+    /// What the result starts from, in `target`; over the spatial axes only. An iteration that starts from its target
+    /// adds to it, and may visit a result at several positions.
     pub init: Expr,
     /// Where the result goes.
     pub target: Access,

@@ -6,6 +6,7 @@
 
 mod builder;
 mod coordinate;
+mod decompose;
 mod expr;
 mod flatten;
 mod interp;
@@ -21,6 +22,7 @@ pub use builder::{KernelBuilder, load};
 pub use coordinate::{
     Axis, AxisId, AxisKind, CoordinateBuffer, CoordinateKernel, CoordinateMap, IterKind, Iteration, MapId,
 };
+pub use decompose::{DecomposeError, Decomposed, decompose_format};
 pub use expr::{Access, BinaryOp, CompareOp, Expr, ReduceOp, UnaryOp};
 pub use flatten::{LowerError, lower_to_flat};
 pub use interp::{AxisData, BufferData, CoordinateData, InterpError, run_coordinate, run_kernel, run_program};

@@ -124,7 +124,9 @@ impl Run<'_> {
     }
 
     fn spatial_point(&self, m: &mut Machine<'_>) -> Result<(), InterpError> {
-        self.coordinates(m, IterKind::Spatial)?;
+        if !self.coordinates(m, IterKind::Spatial)? {
+            return Ok(());
+        }
         let init = m.scalar(&self.init)?;
         m.store(&self.target, init)?;
         self.axes(m, IterKind::Reduction, 0)?;
@@ -136,14 +138,17 @@ impl Run<'_> {
     }
 
     fn reduction_point(&self, m: &mut Machine<'_>) -> Result<(), InterpError> {
-        self.coordinates(m, IterKind::Reduction)?;
+        if !self.coordinates(m, IterKind::Reduction)? {
+            return Ok(());
+        }
         let value = m.scalar(&self.value)?;
         let sum = m.load(&self.target)?;
         m.store(&self.target, lane::binary(BinaryOp::Add, self.elem, sum, value))
     }
 
-    /// Computes the coordinates that maps give: those of spatial positions, or the others.
-    fn coordinates(&self, m: &mut Machine<'_>, kind: IterKind) -> Result<(), InterpError> {
+    /// Computes the coordinates that maps give: those of spatial positions, or the others. Whether all positions have
+    /// one; padding has none and is passed over.
+    fn coordinates(&self, m: &mut Machine<'_>, kind: IterKind) -> Result<bool, InterpError> {
         for (var, map, positions) in &self.iteration.coordinates {
             let spatial =
                 positions.iter().all(|p| self.iteration.axes.iter().any(|(_, v, k)| v == p && *k == IterKind::Spatial));
@@ -151,9 +156,13 @@ impl Run<'_> {
                 continue;
             }
             let index: Vec<i64> = positions.iter().map(|p| m.vars[p.index() * self.slots] as i64).collect();
-            m.vars[var.index() * self.slots] = self.entries.map(*map, &index)?;
+            let coordinate = self.entries.map(*map, &index)?;
+            if self.entries.kernel.maps.get(map.0 as usize).is_none_or(|m| coordinate >= m.len) {
+                return Ok(false);
+            }
+            m.vars[var.index() * self.slots] = coordinate;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The coordinate that the iteration's variable of an axis has now.
