@@ -1,5 +1,6 @@
 //! Shows how a compilation goes on, and prints IR where it is asked for.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -42,8 +43,8 @@ impl<'a> Progress<'a> {
         let known = sparsec::stage_names();
         for name in dumps.print_after.iter().chain(&dumps.stop_after) {
             if !known.contains(&name.as_str()) {
-                let mut known = known;
-                known.dedup();
+                let mut listed = BTreeSet::new();
+                let known: Vec<&str> = known.into_iter().filter(|name| listed.insert(*name)).collect();
                 return Err(Failure::usage(format!("there is no stage `{name}`; the stages are {}", known.join(", "))));
             }
         }

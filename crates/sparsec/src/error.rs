@@ -10,7 +10,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum CompileError {
     /// The model can't be read.
-    #[error("{model}: {source}")]
+    #[error("{}", read_text(model, source))]
     Read {
         /// The model.
         model: String,
@@ -95,6 +95,14 @@ impl CompileError {
             CompileError::Lower { source, .. } => matches!(source, sparsec_lower::LowerError::Invalid { .. }),
             _ => false,
         }
+    }
+}
+
+/// An error of the system names the file by itself.
+fn read_text(model: &str, source: &sparsec_onnx::OnnxError) -> String {
+    match source {
+        sparsec_onnx::OnnxError::Io { .. } => source.to_string(),
+        _ => format!("{model}: {source}"),
     }
 }
 

@@ -84,19 +84,27 @@ pub struct CandidateReport {
 /// Outputs and inputs of each weight, by name.
 pub(crate) type Shapes = BTreeMap<String, (usize, usize)>;
 
-/// Outputs and inputs of the weights of a graph in canonical form.
+/// Outputs and inputs of the constant weights of a graph's contractions and convolutions.
 pub(crate) fn weight_shapes(graph: &Graph) -> Shapes {
     let mut shapes = Shapes::new();
     for (_, node) in graph.nodes() {
-        let weight = match (&node.op, node.operands.as_slice()) {
-            (Op::Conv(_), [_, weight, ..]) => graph.constant(*weight),
-            (Op::Contract(_), [weight, _, ..]) => graph.constant(*weight),
-            _ => None,
+        let constant = |i: usize| node.operands.get(i).and_then(|&v| graph.constant(v));
+        let (weight, is_output): (_, Vec<bool>) = match &node.op {
+            // The first dimension of a convolution's weight is its outputs.
+            Op::Conv(_) => (constant(1), vec![true]),
+            Op::Contract(spec) => match constant(0) {
+                Some(weight) => (Some(weight), spec.lhs.iter().map(|label| spec.out.contains(label)).collect()),
+                None => (constant(1), spec.rhs.iter().map(|label| spec.out.contains(label)).collect()),
+            },
+            _ => continue,
         };
-        if let Some(weight) = weight
-            && let Some((rows, rest)) = weight.data.shape.split_first()
-        {
-            shapes.insert(weight.name.clone(), (*rows, rest.iter().product()));
+        if let Some(weight) = weight {
+            let mut shape = (1usize, 1usize);
+            for (i, &extent) in weight.data.shape.iter().enumerate() {
+                let side = if is_output.get(i) == Some(&true) { &mut shape.0 } else { &mut shape.1 };
+                *side = side.saturating_mul(extent);
+            }
+            shapes.insert(weight.name.clone(), shape);
         }
     }
     shapes
