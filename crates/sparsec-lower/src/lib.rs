@@ -5,6 +5,7 @@
 //! read them.
 
 mod context;
+mod coordinate;
 mod error;
 mod kernels;
 mod lowering;
@@ -15,6 +16,7 @@ mod scalar;
 mod target;
 mod weight;
 
+pub use coordinate::CoordinateDump;
 pub use error::LowerError;
-pub use lowering::{Constants, KernelDump, Lowered, lower};
+pub use lowering::{Constants, KernelDump, LowerOptions, Lowered, lower, lower_with};
 pub use target::TargetInfo;

@@ -9,6 +9,7 @@ use sparsec_tir::{
 };
 
 use crate::context::{BuiltKernel, program_expr, scalar_of};
+use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
 use crate::node::lower_node;
 use crate::plan::{Lifetime, plan};
@@ -33,6 +34,16 @@ pub struct KernelDump {
     pub position: Kernel,
     /// Labels of the launches that use it.
     pub labels: Vec<String>,
+    /// Stage I of the first launch, for kernels of constant weights with `f32` results; only where
+    /// [`LowerOptions::coordinates`] asks for it.
+    pub coordinates: Option<Box<CoordinateDump>>,
+}
+
+/// What lowering does beside its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LowerOptions {
+    /// Keeps Stage I of the kernels of constant weights in [`KernelDump::coordinates`].
+    pub coordinates: bool,
 }
 
 /// The bytes of a program's constants, made when they are written.
@@ -72,6 +83,7 @@ struct PlannedLaunch {
 pub(crate) struct Lowering<'g> {
     pub(crate) graph: &'g Graph,
     pub(crate) target: TargetInfo,
+    pub(crate) options: LowerOptions,
     places: BTreeMap<ValueId, Place>,
     tables: Vec<Table>,
     table_names: BTreeMap<String, u32>,
@@ -87,9 +99,18 @@ pub(crate) struct Lowering<'g> {
 /// # Errors
 /// [`LowerError`] for a node that no kernel covers, and for a weight that does not fit its format.
 pub fn lower(graph: &Graph, target: &TargetInfo) -> Result<Lowered, LowerError> {
+    lower_with(graph, target, &LowerOptions::default())
+}
+
+/// [`lower`], with options.
+///
+/// # Errors
+/// Those of [`lower`].
+pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) -> Result<Lowered, LowerError> {
     let mut l = Lowering {
         graph,
         target: *target,
+        options: *options,
         places: BTreeMap::new(),
         tables: Vec::new(),
         table_names: BTreeMap::new(),
@@ -207,13 +228,30 @@ impl Lowering<'_> {
                 expand_math(&mut flat).map_err(|e| invalid(e.to_string()))?;
                 sparsec_tir::verify_machine(&flat).map_err(|e| invalid(e.to_string()))?;
                 self.flat.push(flat);
-                self.kernels.push(KernelDump { position, labels: Vec::new() });
+                self.kernels.push(KernelDump { position, labels: Vec::new(), coordinates: None });
                 self.known.insert(key, k);
                 k
             }
         };
         self.kernels[kernel as usize].labels.push(label.to_owned());
         self.launches.push(PlannedLaunch { kernel, label: label.to_owned(), params, places });
+        Ok(())
+    }
+
+    /// Keeps what `stage_one` makes of the launch that was added last, if it is the first of its kernel.
+    pub(crate) fn keep_coordinates(
+        &mut self,
+        stage_one: impl FnOnce() -> Result<Option<CoordinateDump>, LowerError>,
+    ) -> Result<(), LowerError> {
+        let Some(id) = self.launches.last().map(|l| l.kernel) else { return Ok(()) };
+        let Some(dump) = self.kernels.get_mut(id as usize).filter(|dump| dump.coordinates.is_none()) else {
+            return Ok(());
+        };
+        if let Some(mut coordinates) = stage_one()? {
+            coordinates.kernel.name = format!("k{id}_{}", coordinates.kernel.name);
+            coordinates.decomposed.kernel.name = format!("{}_decomposed", coordinates.kernel.name);
+            dump.coordinates = Some(Box::new(coordinates));
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use sparsec_graph::{BinaryOp, ConvAttrs, Dim, Node, NodeId, ScalarExpr, Symbol, 
 use sparsec_sparse::Format;
 
 use crate::context::scalar_of;
+use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
 use crate::lowering::{Lowering, Place};
 use crate::node::strides_of;
@@ -82,6 +83,7 @@ pub(super) fn launch_multiplication(
     let format = node.format.clone().unwrap_or(Format::Dense);
     let tensor = l.graph.value(w).name.clone();
     let name = problem.name.clone();
+    let of_dump = l.options.coordinates.then(|| problem.clone());
     let product = multiply(problem, weight, &format, &l.target)
         .map_err(|source| LowerError::Format { tensor: tensor.clone(), source })?;
     let mut places: Vec<Place> = vec![l.place(x), l.place(node.result())];
@@ -92,7 +94,11 @@ pub(super) fn launch_multiplication(
         symbols.insert(Symbol::new(&format!("table_{}", table.name)), size);
         places.push(l.add_table(&tensor, table));
     }
-    l.launch(product.kernel, &name, places, &symbols)
+    l.launch(product.kernel, &name, places, &symbols)?;
+    match of_dump {
+        Some(problem) => l.keep_coordinates(|| CoordinateDump::of(&problem, weight, &format, &tensor)),
+        None => Ok(()),
+    }
 }
 
 /// `[n, c, h, w]` or `[n, c, w]` as batch, channels, rows, columns.

@@ -3,15 +3,18 @@
 mod blocks;
 mod geometry;
 mod matrix;
+mod nm;
 mod problem;
 mod rows;
 mod spmv;
+mod sums;
 mod tables;
 mod tile;
 
 pub(crate) use matrix::WeightMatrix;
 pub(crate) use problem::{View, WeightProblem, Window};
 pub(crate) use tables::Table;
+pub(crate) use tile::epilogue_value;
 
 use sparsec_sparse::{Format, FormatError};
 
@@ -39,8 +42,7 @@ pub(crate) fn multiply(
     }
     match format {
         Format::Hyb { bucket, .. } => rows::lower(&problem, weight, *bucket, target),
-        // Every row of a partition has the same length: one bucket.
-        Format::Nm { .. } => rows::lower(&problem, weight, 1, target),
+        Format::Nm { n, m } => nm::lower(&problem, weight, (*n as usize, *m as usize), target),
         Format::Bsr { r: 1, .. } => rows::lower(&problem, weight, 1, target),
         _ => blocks::lower(&problem, weight, format, target),
     }

@@ -223,23 +223,30 @@ pub(crate) fn finish_row(
 
 /// Applies the epilogue to one sum and stores it at `(batch, output, row, column)`.
 pub(crate) fn store_pixel(c: &mut Context, p: &WeightProblem, b: &Activations, at: &[Expr; 4], sum: Expr) {
-    let value = match &p.epilogue {
-        None => (sum, Scalar::F32),
-        Some(expr) => {
-            let acc: Typed = (sum, Scalar::F32);
-            let mut args = |_: &mut Context, i: u32| {
-                let view = &p.args[i as usize];
-                let index = at
-                    .iter()
-                    .zip(&view.shape)
-                    .zip(&view.strides)
-                    .map(|((e, extent), stride)| if stride.is(0) && extent.is(1) { Expr::int(0) } else { e.clone() })
-                    .collect();
-                (load(b.args[i as usize], index), view.elem)
-            };
-            emit_scalar(c, expr, Some(&acc), &mut args, Scalar::F32)
-        }
-    };
+    let value = epilogue_value(c, p, &b.args, at, sum);
     let value = converted(value, p.y.elem);
     c.store(b.y, at.to_vec(), value);
+}
+
+/// The epilogue of one sum at `(batch, output, row, column)`; `args` are the buffers of its operands.
+pub(crate) fn epilogue_value(
+    c: &mut Context,
+    p: &WeightProblem,
+    args: &[BufferId],
+    at: &[Expr; 4],
+    sum: Expr,
+) -> Typed {
+    let Some(expr) = &p.epilogue else { return (sum, Scalar::F32) };
+    let acc: Typed = (sum, Scalar::F32);
+    let mut args = |_: &mut Context, i: u32| {
+        let view = &p.args[i as usize];
+        let index = at
+            .iter()
+            .zip(&view.shape)
+            .zip(&view.strides)
+            .map(|((e, extent), stride)| if stride.is(0) && extent.is(1) { Expr::int(0) } else { e.clone() })
+            .collect();
+        (load(args[i as usize], index), view.elem)
+    };
+    emit_scalar(c, expr, Some(&acc), &mut args, Scalar::F32)
 }
