@@ -4,7 +4,7 @@ use egg::{Analysis, DidMerge, Id};
 use sparsec_graph::{Dim, Op, TensorType, ValueId, infer_node_types};
 
 use crate::lang::{ENode, Leaf, LeafId, OpId, OpInfo, Relayout, Tables};
-use crate::perm::is_identity;
+use crate::perm::{is_identity, moves_units};
 
 /// The e-graph of one region.
 pub(crate) type EGraph = egg::EGraph<ENode, Tables>;
@@ -146,6 +146,10 @@ pub(crate) fn transposes_of(egraph: &EGraph, class: Id) -> Vec<(Id, Vec<usize>)>
 pub(crate) fn is_native(egraph: &EGraph, class: Id) -> bool {
     egraph[class].nodes.iter().any(|node| match node {
         ENode::Leaf(_) => true,
-        ENode::Op(op, _) => !matches!(egraph.analysis.op(*op).op, Op::Transpose(_)),
+        ENode::Op(op, operands) => match (&egraph.analysis.op(*op).op, operands.as_slice()) {
+            (Op::Transpose(_), _) => false,
+            (Op::Reshape(to), &[x]) => !moves_units(shape(egraph, x), to),
+            _ => true,
+        },
     })
 }

@@ -30,6 +30,7 @@ impl<'a> Emitter<'a> {
     /// A new graph with the inputs of `source`.
     pub(crate) fn new(source: &'a Graph) -> Self {
         let mut graph = Graph::new(source.name());
+        graph.set_pages(source.pages().cloned());
         let mut values = BTreeMap::new();
         for &input in source.inputs() {
             let value = source.value(input);

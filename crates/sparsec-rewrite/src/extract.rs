@@ -12,8 +12,8 @@ use egg::{Id, Language};
 use crate::egraph::EGraph;
 use crate::lang::ENode;
 
-/// Rounds of the bottom-up choice; a graph needs about as many as it is deep in new classes.
-const ROUNDS: usize = 400;
+/// Rounds of the bottom-up choice, far more than it takes to settle; choices between near equals may go round and round.
+const ROUNDS: usize = 200;
 /// Sweeps of improvements.
 const SWEEPS: usize = 6;
 /// An improvement has to be larger than this share, so that rounding decides nothing.

@@ -126,9 +126,17 @@ pub(crate) struct Tables {
 impl Tables {
     /// The id of an operator.
     pub(crate) fn intern(&mut self, info: OpInfo) -> OpId {
-        // The debug text shows every attribute and tells -0.0 from 0.0, which `==` on floats would not.
+        // The debug text shows every attribute and tells -0.0 from 0.0, which `==` on floats would not. That of extents
+        // is long; their display is as exact.
+        let key = match &info.op {
+            Op::Reshape(to) | Op::Expand(to) => {
+                let extents: Vec<String> = to.iter().map(ToString::to_string).collect();
+                format!("{} {}", info.op.name(), extents.join(", "))
+            }
+            _ => format!("{info:?}"),
+        };
         let next = OpId(self.ops.len() as u32);
-        let id = *self.op_ids.entry(format!("{info:?}")).or_insert(next);
+        let id = *self.op_ids.entry(key).or_insert(next);
         if id == next {
             self.ops.push(info);
         }

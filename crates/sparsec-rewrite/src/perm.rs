@@ -38,6 +38,12 @@ pub(crate) fn is_view(perm: &[usize], shape: &[Dim]) -> bool {
     long.all(|&p| last.replace(p).is_none_or(|before| before < p))
 }
 
+/// Whether a reshape does nothing but move axes of extent 1: a transpose that is a view.
+pub(crate) fn moves_units(from: &[Dim], to: &[Dim]) -> bool {
+    let long = |shape: &[Dim]| shape.iter().filter(|d| !d.is(1)).cloned().collect::<Vec<_>>();
+    from.len() == to.len() && long(from) == long(to)
+}
+
 /// Axes of two shapes of the same elements that belong together: each pair of ranges holds the same number of
 /// elements, the pairs are in order, and none can be cut further. `[b, s, 768]` and `[b, s, 12, 64]` give
 /// `(b, b), (s, s), (768, 12 64)`. An axis of extent 1 may stand alone against nothing.
@@ -47,17 +53,14 @@ pub(crate) fn axis_groups(from: &[Dim], to: &[Dim]) -> Option<Vec<(std::ops::Ran
     let (mut i, mut j, mut groups) = (0, 0, Vec::new());
     while i < from.len() || j < to.len() {
         let (rows, cols) = (from.len() - i, to.len() - j);
-        let sizes = (1..=rows + cols).flat_map(|total| {
-            // Of equal totals, one axis against one axis first, then a lone axis of extent 1 on either side.
-            let mut splits: Vec<(usize, usize)> =
-                (0..=total).map(|a| (a, total - a)).filter(|&(a, b)| a <= rows && b <= cols).collect();
-            splits.sort_by_key(|&(a, b)| a.abs_diff(b));
-            splits
-        });
-        let mut ordered: Vec<(usize, usize)> = sizes.collect();
-        ordered.sort_by_key(|&(a, b)| (if (a, b) == (1, 1) { 0 } else { 1 }, a + b));
-        let same = |&&(a, b): &&(usize, usize)| Dim::product(&from[i..i + a]) == Dim::product(&to[j..j + b]);
-        let &(a, b) = ordered.iter().find(same)?;
+        // One axis against one, which is by far the commonest; then few axes before many.
+        let (a, b) = if rows > 0 && cols > 0 && from[i] == to[j] {
+            (1, 1)
+        } else {
+            let sizes = (1..=rows + cols).flat_map(|all| (0..=all.min(rows)).map(move |a| (a, all - a)));
+            let same = |(a, b): (usize, usize)| Dim::product(&from[i..i + a]) == Dim::product(&to[j..j + b]);
+            sizes.filter(|&(_, b)| b <= cols).find(|&size| same(size))?
+        };
         groups.push((i..i + a, j..j + b));
         (i, j) = (i + a, j + b);
     }

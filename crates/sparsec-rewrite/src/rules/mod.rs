@@ -130,10 +130,10 @@ impl Applier<ENode, Tables> for Rule {
         let mut changed = Vec::new();
         for node in egraph[class].nodes.clone() {
             let ENode::Op(op, operands) = node else { continue };
-            let info = egraph.analysis.op(op).clone();
-            if !(self.from)(&info.op) {
+            if !(self.from)(&egraph.analysis.op(op).op) {
                 continue;
             }
+            let info = egraph.analysis.op(op).clone();
             for (a, b) in (self.offer)(egraph, class, &info, &operands) {
                 let (a, b) = (egraph.find(a), egraph.find(b));
                 if a != b && egraph[a].data.ty == egraph[b].data.ty && egraph.union_trusted(a, b, rule) {

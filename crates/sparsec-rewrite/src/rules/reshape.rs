@@ -7,7 +7,7 @@ use super::transpose::is_transpose;
 use super::{Equal, Rule};
 use crate::egraph::{EGraph, add_reshape, add_transpose, find_ops, shape, transposes_of};
 use crate::lang::OpInfo;
-use crate::perm::{apply, axis_groups, inverse};
+use crate::perm::{apply, axis_groups, inverse, moves_units};
 
 pub(super) const RULES: [Rule; 3] = [
     Rule { name: "reshape-compose", from: is_reshape, offer: composed },
@@ -34,6 +34,11 @@ fn before_reshape(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id]
     let mut equal = Vec::new();
     for (_, x) in find_ops(egraph, y, is_reshape) {
         let &[x] = x.as_slice() else { continue };
+        // Views among layouts are transposes as well, which compose; as reshapes they would breed layouts that differ
+        // in axes of extent 1 only.
+        if moves_units(shape(egraph, x), shape(egraph, y)) {
+            continue;
+        }
         let Some(groups) = axis_groups(shape(egraph, x), shape(egraph, y)) else { continue };
         let pairs: Vec<_> = groups.into_iter().map(|(from, to)| (to, from)).collect();
         let Some(inner) = permute_groups(perm, &pairs) else { continue };
@@ -47,6 +52,9 @@ fn before_reshape(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id]
 fn after_reshape(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id]) -> Vec<Equal> {
     let (Op::Reshape(to), &[y]) = (&info.op, operands) else { return Vec::new() };
     let mut equal = Vec::new();
+    if moves_units(shape(egraph, y), to) {
+        return equal;
+    }
     for (x, perm) in transposes_of(egraph, y) {
         let Some(groups) = axis_groups(shape(egraph, y), to) else { continue };
         // Seen from the result: undoing the transpose of y must move whole groups of result axes.
