@@ -67,7 +67,7 @@ pub fn decompose_format(
     sum.value = with_index(&sum.value, weight, &index);
     let parts = if levels.rows_once { vec![sum] } else { in_three(&out, &original, sum) };
     out.iterations.splice(place.iteration..=place.iteration, parts);
-    drop_unused_axes(&mut out, &mut data);
+    arrange_axes(&mut out, &mut data, place.row_axis, base);
     make_names_unique(&mut out);
     number_vars_in_order(&mut out);
     Ok(Decomposed { kernel: out, data, values: levels.values })
@@ -218,8 +218,9 @@ fn in_three(kernel: &CoordinateKernel, original: &Iteration, mut sum: Iteration)
     [first, sum].into_iter().chain(last).collect()
 }
 
-/// Removes the axes that nothing needs any more.
-fn drop_unused_axes(kernel: &mut CoordinateKernel, data: &mut CoordinateData) {
+/// Removes the axes that nothing needs any more and puts those from `base` on behind the axis of rows, so that a
+/// kernel whose axes are the format's already stays as it is.
+fn arrange_axes(kernel: &mut CoordinateKernel, data: &mut CoordinateData, rows: AxisId, base: usize) {
     let mut used: BTreeSet<AxisId> = BTreeSet::new();
     used.extend(kernel.buffers.iter().flat_map(|b| &b.axes));
     used.extend(kernel.maps.iter().flat_map(|m| &m.axes));
@@ -230,10 +231,11 @@ fn drop_unused_axes(kernel: &mut CoordinateKernel, data: &mut CoordinateData) {
             used.extend(parent(&axis.kind));
         }
     }
-    let ids: BTreeMap<AxisId, AxisId> = used.iter().enumerate().map(|(new, old)| (*old, AxisId(new as u32))).collect();
-    let old = std::mem::take(&mut kernel.axes);
-    let kept = old.into_iter().enumerate().filter(|(i, _)| used.contains(&AxisId(*i as u32)));
-    kernel.axes = kept.map(|(_, axis)| axis).collect();
+    let split = (rows.0 as usize + 1).min(base);
+    let order = (0..split).chain(base..kernel.axes.len()).chain(split..base).map(|a| AxisId(a as u32));
+    let order: Vec<AxisId> = order.filter(|a| used.contains(a)).collect();
+    let ids: BTreeMap<AxisId, AxisId> = order.iter().enumerate().map(|(new, old)| (*old, AxisId(new as u32))).collect();
+    kernel.axes = order.iter().map(|a| kernel.axis(*a).clone()).collect();
     let renew = |id: &mut AxisId| *id = ids.get(id).copied().unwrap_or(*id);
     for axis in &mut kernel.axes {
         match &mut axis.kind {
