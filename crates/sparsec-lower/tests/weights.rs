@@ -95,17 +95,66 @@ fn convolutions_of_unknown_size() {
     }
 }
 
+/// Values of `rows` x `cols`, `n` of every `m` neighbours along `cols` kept.
+fn n_of_m(rows: usize, cols: usize, (n, m): (usize, usize)) -> Vec<f32> {
+    let mut numbers = common::Numbers(3);
+    let mut values = vec![0.0; rows * cols];
+    for row in 0..rows {
+        for group in (0..cols).step_by(m) {
+            for _ in 0..n {
+                let at = group + numbers.next() as usize % m.min(cols - group);
+                values[row * cols + at] = numbers.signed();
+            }
+        }
+    }
+    values
+}
+
+fn inline(values: &[f32]) -> String {
+    values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ")
+}
+
 #[test]
-fn two_of_four() {
-    let values: Vec<String> = (0..96).map(|i| if i % 4 < 2 { "0.0".into() } else { format!("{}.5", i % 7) }).collect();
-    let text = format!(
-        r#"graph @g {{
-  input %0 "x": f32[n, 16]
-  const %1 "w" = f32[6, 16] {{{}}}
-  %2 = contract "mk,bk->bm" (%1, %0) format nm<2,4>
+fn n_of_m_linear() {
+    for (shape, m, k) in [((2, 4), 6, 16), ((2, 4), 7, 150), ((1, 4), 5, 40), ((4, 8), 9, 37), ((1, 2), 3, 8)] {
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": f32[n, {k}]
+  const %1 "w" = f32[{m}, {k}] {{{}}}
+  %2 = contract "mk,bk->bm" (%1, %0) format nm<{},{}>
   output "y" = %2
 }}"#,
-        values.join(", ")
-    );
-    check(&text, &[("n", 11)]);
+            inline(&n_of_m(m, k, shape)),
+            shape.0,
+            shape.1
+        );
+        check(&text, &[("n", 11)]);
+    }
+}
+
+#[test]
+fn n_of_m_convolution() {
+    for channels in [8, 10] {
+        // Groups lie along the channels: make the weight in (output, element, channel) order and move the channels.
+        let by_element = n_of_m(6 * 9, channels, (2, 4));
+        let mut values = vec![0.0; by_element.len()];
+        for row in 0..6 {
+            for element in 0..9 {
+                for channel in 0..channels {
+                    values[(row * channels + channel) * 9 + element] =
+                        by_element[(row * 9 + element) * channels + channel];
+                }
+            }
+        }
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": f32[1, {channels}, 9, 20]
+  const %1 "w" = f32[6, {channels}, 3, 3] {{{}}}
+  %2 = conv (%0, %1) strides [1, 2] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1 format nm<2,4>
+  output "y" = %2
+}}"#,
+            inline(&values)
+        );
+        check(&text, &[]);
+    }
 }

@@ -16,7 +16,7 @@
 //! Where all panels have all columns (`dense`), the offsets are those of one partition and are stored once.
 
 use sparsec_sparse::{Format, FormatError, Pattern};
-use sparsec_tir::{CompareOp, Expr, Scalar, Type, load};
+use sparsec_tir::{Expr, Scalar, Type, load};
 
 use crate::context::Context;
 use crate::target::TargetInfo;
@@ -24,8 +24,9 @@ use crate::weight::Multiplication;
 use crate::weight::geometry::Geometry;
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
+use crate::weight::sums::Sums;
 use crate::weight::tables::{Table, declare_tables};
-use crate::weight::tile::{declare, finish_row, for_each_tile, pack_window};
+use crate::weight::tile::{declare, for_each_tile, pack_window};
 
 /// Which rows stand together, and in which order.
 struct Panels {
@@ -164,20 +165,16 @@ fn build(
     let height = panels.height;
     let parts = g.parts(p) as i64;
     let mut c = Context::new(if panels.uniform { "gemm_packed" } else { "spmm_panels" });
-    c.describe(format!(
-        "panels of {height} rows, tile {}x{} pixels in {} vectors of {}, {} channels a partition",
-        g.tile_rows, g.tile_cols, g.vectors, g.lanes, g.part_channels
-    ));
-    let buffers = declare(&mut c, p, g, if parts > 1 { p.m + 1 } else { height });
+    c.describe(format!("panels of {height} rows, {}", g.describe()));
+    let buffers = declare(&mut c, p, g, Sums::partial_rows(p, g, height));
+    let sums = Sums::declare(&mut c, (p, g), height, panels.rows.contains(&(p.m as u32)));
     let tables = tables(p, g, weight, pattern, panels, dense);
     let ids = declare_tables(&mut c, &tables);
     let (rows_id, offsets_id, values_id) = (ids[0], ids[1], ids[2]);
     let word = |table, i: Expr| load(table, vec![i]).convert(Scalar::I64);
     let lanes = g.lanes as u16;
     let (h, t_count) = (height as u32, g.vectors as u32);
-    let acc = c.register("acc", Type::vector(Scalar::F32, lanes), vec![h, t_count]);
     let x = c.register("x_now", Type::vector(Scalar::F32, lanes), vec![t_count]);
-    let dummies = panels.rows.contains(&(p.m as u32));
     let panel_count = panels.count() as i64;
     let part_cols = (g.part_channels * p.kernel_size()) as i64;
 
@@ -188,29 +185,8 @@ fn build(
             let channels = c.bind_index("channels", rest.min(Expr::int(g.part_channels as i64)));
             pack_window(c, (p, g, &buffers), &tile, (first, channels.clone()));
             c.serial("panel", Expr::int(0), Expr::int(panel_count), 1, |c, panel| {
-                let row = |r: &Expr| word(rows_id, panel.clone() * Expr::int(i64::from(h)) + r.clone());
-                let sum = |r: &Expr, t: &Expr| Expr::Reg(acc, vec![r.clone(), t.clone()]);
-                let start_with = |c: &mut Context, resume: bool| {
-                    c.unroll("r", h, |c, r| {
-                        let line = c.bind_index("line", row(&r));
-                        c.unroll("t", t_count, |c, t| {
-                            c.vector(lanes, None, |c, l| {
-                                let lane = t.clone() * Expr::int(i64::from(lanes)) + l;
-                                let value = match resume {
-                                    true => load(buffers.partial, vec![line, lane]),
-                                    false => Expr::f32(0.0),
-                                };
-                                c.set(acc, vec![r, t], value);
-                            });
-                        });
-                    });
-                };
-                if parts > 1 {
-                    let first = Expr::compare(CompareOp::Eq, part.clone(), Expr::int(0));
-                    c.branch(first, |c| start_with(c, false), |c| start_with(c, true));
-                } else {
-                    start_with(c, false);
-                }
+                let first_row = panel.clone() * Expr::int(i64::from(h));
+                sums.begin(c, &buffers, &part, &|r| word(rows_id, first_row.clone() + r.clone()));
                 // Entries `from..to`; values lie at entry + shift.
                 let (from, to, shift) = if panels.uniform {
                     let count = channels.clone() * Expr::int(p.kernel_size() as i64);
@@ -236,51 +212,10 @@ fn build(
                     c.unroll("r", h, |c, r| {
                         let value = load(values_id, vec![at + r.clone()]);
                         let value = c.bind("value", Type::scalar(Scalar::F32), value);
-                        c.unroll("t", t_count, |c, t| {
-                            c.vector(lanes, None, |c, _| {
-                                let x = Expr::Reg(x, vec![t.clone()]);
-                                c.set(acc, vec![r.clone(), t.clone()], Expr::fma(value, x, sum(&r, &t)));
-                            });
-                        });
+                        sums.add_registers(c, &r, &value, x);
                     });
                 });
-                let keep = |c: &mut Context, by_row: bool| {
-                    c.unroll("r", h, |c, r| {
-                        let line = if by_row { c.bind_index("line", row(&r)) } else { r.clone() };
-                        c.unroll("t", t_count, |c, t| {
-                            c.vector(lanes, None, |c, l| {
-                                let lane = t.clone() * Expr::int(i64::from(lanes)) + l;
-                                c.store(buffers.partial, vec![line, lane], sum(&r, &t));
-                            });
-                        });
-                    });
-                };
-                let finish = |c: &mut Context| {
-                    if !g.is_flat() {
-                        keep(c, parts > 1);
-                    }
-                    c.unroll("r", h, |c, r| {
-                        let m = c.bind_index("m", row(&r));
-                        let line = if parts > 1 { m.clone() } else { r.clone() };
-                        let one = |c: &mut Context| {
-                            finish_row(c, (p, g, &buffers), &tile, &m, &|t, l| match g.is_flat() {
-                                true => sum(&r, &t),
-                                false => load(buffers.partial, vec![line.clone(), l]),
-                            });
-                        };
-                        if dummies {
-                            c.branch(Expr::compare(CompareOp::Lt, m.clone(), Expr::int(p.m as i64)), one, |_| {});
-                        } else {
-                            one(c);
-                        }
-                    });
-                };
-                if parts > 1 {
-                    let last = Expr::compare(CompareOp::Eq, part, Expr::int(parts - 1));
-                    c.branch(last, finish, |c| keep(c, true));
-                } else {
-                    finish(c);
-                }
+                sums.end(c, &buffers, &part, &tile);
             });
         });
     });

@@ -72,6 +72,20 @@ impl Geometry {
         self.offset(problem, column / (kh * kw), column / kw % kh, column % kw)
     }
 
+    /// The same geometry with partitions of a multiple of `group` channels, so that no group is cut.
+    pub(crate) fn with_whole_groups(mut self, group: usize) -> Self {
+        self.part_channels = (self.part_channels / group).max(1) * group;
+        self
+    }
+
+    /// For the comments of kernels.
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "tile {}x{} pixels in {} vectors of {}, {} channels a partition",
+            self.tile_rows, self.tile_cols, self.vectors, self.lanes, self.part_channels
+        )
+    }
+
     /// Number of partitions.
     pub(crate) fn parts(&self, problem: &WeightProblem) -> usize {
         problem.channels.div_ceil(self.part_channels)

@@ -1,4 +1,4 @@
-//! The kernel of rows with columns of their own: `hyb`, `nm`, and blocks of one row.
+//! The kernel of rows with columns of their own: `hyb`, and blocks of one row.
 //!
 //! The nonzeros of a partition are taken in groups of `R` rows of equal length. A nonzero is a value and the offset of
 //! its vectors of X in the packed window; `R x T` vectors of sums stay in registers for the whole length.
@@ -17,7 +17,7 @@
 //! finished.
 
 use sparsec_sparse::{FormatError, Hyb, HybParams};
-use sparsec_tir::{CompareOp, Expr, Scalar, Type, load};
+use sparsec_tir::{Expr, Scalar, Type, load};
 
 use crate::context::Context;
 use crate::target::TargetInfo;
@@ -25,11 +25,12 @@ use crate::weight::Multiplication;
 use crate::weight::geometry::Geometry;
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
+use crate::weight::sums::Sums;
 use crate::weight::tables::{Table, declare_tables};
-use crate::weight::tile::{declare, finish_row, for_each_tile, pack_window};
+use crate::weight::tile::{declare, for_each_tile, pack_window};
 
 /// Sums in flight that hide the latency of a multiply-add (4 cycles on 2 pipes).
-const CHAINS: usize = 8;
+pub(crate) const CHAINS: usize = 8;
 
 /// Words of the table of partitions: first channel, channels, first bucket, end of buckets.
 const PART_WORDS: i64 = 4;
@@ -109,14 +110,10 @@ impl Stream {
 
 fn build(p: &WeightProblem, g: &Geometry, height: usize, unit: usize, stream: Stream) -> Multiplication {
     let parts = stream.parts.len() as i64 / PART_WORDS;
-    let dummies = stream.rows.contains(&(p.m as i32));
     let mut c = Context::new("spmm_rows");
-    c.describe(format!(
-        "rows in flight {height}, tile {}x{} pixels in {} vectors of {}, {} channels a partition, entries in steps of {unit}",
-        g.tile_rows, g.tile_cols, g.vectors, g.lanes, g.part_channels
-    ));
-    let partial_rows = if parts > 1 { p.m + 1 } else { height };
-    let buffers = declare(&mut c, p, g, partial_rows);
+    c.describe(format!("{height} rows in flight, entries in steps of {unit}, {}", g.describe()));
+    let buffers = declare(&mut c, p, g, Sums::partial_rows(p, g, height));
+    let sums = Sums::declare(&mut c, (p, g), height, stream.rows.contains(&(p.m as i32)));
     let tables = vec![
         Table::of("parts", Scalar::I32, stream.parts),
         Table::of("buckets", Scalar::I32, stream.buckets),
@@ -129,112 +126,42 @@ fn build(p: &WeightProblem, g: &Geometry, height: usize, unit: usize, stream: St
         return Multiplication { kernel: c.finish(), tables };
     };
     let word = |table, i: Expr| load(table, vec![i]).convert(Scalar::I64);
-    let lanes = g.lanes as u16;
-    let acc = c.register("acc", Type::vector(Scalar::F32, lanes), vec![height as u32, g.vectors as u32]);
-    let row_of = c.register("row_of", Type::INDEX, vec![height as u32]);
-    let (h, t_count) = (height as u32, g.vectors as u32);
+    let named = |c: &mut Context, name: &str, table, at: &Expr, i: i64| {
+        c.bind_index(name, word(table, at.clone() + Expr::int(i)))
+    };
 
     for_each_tile(&mut c, p, g, |c, tile| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
             let at = part.clone() * Expr::int(PART_WORDS);
-            let first_channel = c.bind_index("first_channel", word(parts_id, at.clone()));
-            let channels = c.bind_index("channels", word(parts_id, at.clone() + Expr::int(1)));
-            let first_bucket = c.bind_index("first_bucket", word(parts_id, at.clone() + Expr::int(2)));
-            let last_bucket = c.bind_index("last_bucket", word(parts_id, at + Expr::int(3)));
+            let first_channel = named(c, "first_channel", parts_id, &at, 0);
+            let channels = named(c, "channels", parts_id, &at, 1);
+            let first_bucket = named(c, "first_bucket", parts_id, &at, 2);
+            let last_bucket = named(c, "last_bucket", parts_id, &at, 3);
             pack_window(c, (p, g, &buffers), &tile, (first_channel, channels));
             c.serial("bucket", first_bucket, last_bucket, 1, |c, bucket| {
                 let at = bucket * Expr::int(BUCKET_WORDS);
-                let steps = c.bind_index("steps", word(buckets_id, at.clone()));
-                let first_group = c.bind_index("first_group", word(buckets_id, at.clone() + Expr::int(1)));
-                let last_group = c.bind_index("last_group", word(buckets_id, at.clone() + Expr::int(2)));
-                let first_entry = c.bind_index("first_entry", word(buckets_id, at + Expr::int(3)));
+                let steps = named(c, "steps", buckets_id, &at, 0);
+                let first_group = named(c, "first_group", buckets_id, &at, 1);
+                let last_group = named(c, "last_group", buckets_id, &at, 2);
+                let first_entry = named(c, "first_entry", buckets_id, &at, 3);
                 c.serial("group", first_group.clone(), last_group, 1, |c, group| {
-                    c.unroll("r", h, |c, r| {
-                        let row = word(rows_id, group.clone() * Expr::int(i64::from(h)) + r.clone());
-                        c.set(row_of, vec![r], row);
-                    });
-                    let row = |r: &Expr| Expr::Reg(row_of, vec![r.clone()]);
-                    let sum = |r: &Expr, t: &Expr| Expr::Reg(acc, vec![r.clone(), t.clone()]);
-                    let zero = |c: &mut Context| {
-                        c.unroll("r", h, |c, r| {
-                            c.unroll("t", t_count, |c, t| {
-                                c.vector(lanes, None, |c, _| c.set(acc, vec![r, t], Expr::f32(0.0)));
-                            });
-                        });
-                    };
-                    let resume = |c: &mut Context| {
-                        c.unroll("r", h, |c, r| {
-                            c.unroll("t", t_count, |c, t| {
-                                c.vector(lanes, None, |c, l| {
-                                    let lane = t.clone() * Expr::int(i64::from(lanes)) + l;
-                                    c.set(acc, vec![r.clone(), t], load(buffers.partial, vec![row(&r), lane]));
-                                });
-                            });
-                        });
-                    };
-                    if parts > 1 {
-                        c.branch(Expr::compare(CompareOp::Eq, part.clone(), Expr::int(0)), zero, resume);
-                    } else {
-                        zero(c);
-                    }
+                    let first_row = group.clone() * Expr::int(height as i64);
+                    sums.begin(c, &buffers, &part, &|r| word(rows_id, first_row.clone() + r.clone()));
                     let per_step = Expr::int((height * unit) as i64);
                     let start = first_entry + (group - first_group) * steps.clone() * per_step.clone();
                     let start = c.bind_index("start", start);
                     c.serial("e", Expr::int(0), steps, 1, |c, e| {
                         let at = c.bind_index("at", start + e * per_step);
-                        c.unroll("r", h, |c, r| {
+                        c.unroll("r", height as u32, |c, r| {
                             c.unroll("u", unit as u32, |c, u| {
-                                let entry = at.clone() + r.clone() * Expr::int(unit as i64) + u;
+                                let entry = at + r.clone() * Expr::int(unit as i64) + u;
                                 let offset = c.bind_index("offset", word(offsets_id, entry.clone()));
                                 let value = c.bind("value", Type::scalar(Scalar::F32), load(values_id, vec![entry]));
-                                c.unroll("t", t_count, |c, t| {
-                                    c.vector(lanes, None, |c, l| {
-                                        let lane = offset + t.clone() * Expr::int(i64::from(lanes)) + l;
-                                        let x = load(buffers.window, vec![lane]);
-                                        c.set(acc, vec![r.clone(), t.clone()], Expr::fma(value, x, sum(&r, &t)));
-                                    });
-                                });
+                                sums.add(c, &buffers, &r, &value, &offset);
                             });
                         });
                     });
-                    let keep = |c: &mut Context, by_row: bool| {
-                        c.unroll("r", h, |c, r| {
-                            c.unroll("t", t_count, |c, t| {
-                                c.vector(lanes, None, |c, l| {
-                                    let lane = t.clone() * Expr::int(i64::from(lanes)) + l;
-                                    let line = if by_row { row(&r) } else { r.clone() };
-                                    c.store(buffers.partial, vec![line, lane], sum(&r, &t));
-                                });
-                            });
-                        });
-                    };
-                    let finish = |c: &mut Context| {
-                        if !g.is_flat() {
-                            keep(c, parts > 1);
-                        }
-                        c.unroll("r", h, |c, r| {
-                            let one = |c: &mut Context| {
-                                let m = row(&r);
-                                let line = if parts > 1 { row(&r) } else { r.clone() };
-                                finish_row(c, (p, g, &buffers), &tile, &m, &|t, l| match g.is_flat() {
-                                    true => sum(&r, &t),
-                                    false => load(buffers.partial, vec![line.clone(), l]),
-                                });
-                            };
-                            if dummies {
-                                let real = Expr::compare(CompareOp::Lt, row(&r), Expr::int(p.m as i64));
-                                c.branch(real, one, |_| {});
-                            } else {
-                                one(c);
-                            }
-                        });
-                    };
-                    if parts > 1 {
-                        let last = Expr::compare(CompareOp::Eq, part, Expr::int(parts - 1));
-                        c.branch(last, finish, |c| keep(c, true));
-                    } else {
-                        finish(c);
-                    }
+                    sums.end(c, &buffers, &part, &tile);
                 });
             });
         });
