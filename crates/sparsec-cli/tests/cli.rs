@@ -1,0 +1,171 @@
+//! The command as a person uses it: outputs, messages, exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sparsec_demo::{Attribute, Extent, ModelBuilder, Random};
+use sparsec_onnx::proto;
+use sparsec_tests::models;
+
+fn sparsec(folder: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_sparsec")).current_dir(folder).args(arguments).output();
+    output.expect("the command starts")
+}
+
+/// Runs the command, which must succeed; returns what it printed.
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let output = sparsec(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Runs the command, which must fail with this code; returns its message.
+fn message(folder: &Path, code: i32, arguments: &[&str]) -> String {
+    let output = sparsec(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    text
+}
+
+/// A folder with `p.onnx`, a perceptron from [batch, 4, 6] to [batch, 10].
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    proto::write(&models::perceptron(), &folder.path().join("p.onnx")).expect("written");
+    folder
+}
+
+/// Writes an input for the perceptron.
+fn write_input(file: &Path, batch: usize) {
+    let values = (0..batch * 24).map(|i| (i % 7) as f32 - 3.0).collect();
+    sparsec::npy::write(file, &sparsec::graph::TensorData::f32(&[batch, 4, 6], values)).expect("written");
+}
+
+#[test]
+fn compile_writes_what_is_asked_for() {
+    let folder = folder();
+    let listed = printed(folder.path(), &["compile", "p.onnx", "-o", "out", "--name", "mlp"]);
+    for file in ["libmlp.a", "libmlp.so", "mlp.h", "mlp.json"] {
+        assert!(folder.path().join("out").join(file).is_file() && listed.contains(file), "{file}: {listed}");
+    }
+    let emit = "graph,tir,llvm-ir,asm,report,object";
+    printed(folder.path(), &["compile", "p.onnx", "-o", "all", "--emit", emit]);
+    for file in ["p.graph", "p.tir", "p.ll", "p.s", "p.report.json", "p.o", "p_weights.o"] {
+        assert!(folder.path().join("all").join(file).is_file(), "{file}");
+    }
+    assert!(!folder.path().join("all/libp.so").exists());
+}
+
+#[test]
+fn run_agrees_with_the_interpreter() {
+    let folder = folder();
+    write_input(&folder.path().join("x.npy"), 3);
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["run", "p.onnx", "--input", "x=x.npy", "--output-dir", "out"];
+        arguments.extend(more);
+        printed(folder.path(), &arguments);
+        sparsec::npy::read(&folder.path().join("out/y.npy")).expect("the output")
+    };
+    let (compiled, threaded, interpreted) = (run(&[]), run(&["--threads", "2"]), run(&["--interpret"]));
+    assert_eq!(compiled.shape, [3, 10]);
+    assert_eq!(compiled, threaded);
+    let (compiled, interpreted) = (compiled.as_f32().expect("f32"), interpreted.as_f32().expect("f32"));
+    for (a, b) in compiled.iter().zip(interpreted.iter()) {
+        assert!((a - b).abs() < 1e-5, "{a} is not {b}");
+    }
+}
+
+#[test]
+fn bench_measures() {
+    let folder = folder();
+    let text = printed(folder.path(), &["bench", "p.onnx", "--seconds", "0.05", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for key in ["median_ms", "min_ms", "fma_peak_gflops", "copy_gbs"] {
+        assert!(json[key].as_f64().is_some_and(|v| v >= 0.0), "{key}: {text}");
+    }
+    assert!(json["fma_peak_gflops"].as_f64() > Some(0.5) && json["runs"].as_u64() >= Some(5), "{text}");
+    assert_eq!(json["layers"][0]["tensor"], "sparse");
+}
+
+#[test]
+fn inspect_recognises_patterns() {
+    let folder = folder();
+    let mut m = ModelBuilder::new("wide");
+    let x = m.input("x", &[Extent::Fixed(32), Extent::Fixed(64)]);
+    let w = m.weight(&[64, 64], &Random::new(5).normal(1.0, 64 * 64));
+    let bias = m.weight(&[64], &[0.5; 64]);
+    m.node_named("Gemm", &[&x, &w, &bias], &[("transB", Attribute::Int(1))], "y");
+    m.output("y", &[Extent::Fixed(32), Extent::Fixed(64)]);
+    proto::write(&m.finish(), &folder.path().join("wide.onnx")).expect("written");
+    let patterns = [
+        ("un:0.9", "unstructured"),
+        ("nm:2:4", "nm<2,4>"),
+        ("block:4:1:0.8", "block<4,1>"),
+        ("channel:0.5", "channel"),
+    ];
+    for (pattern, found) in patterns {
+        printed(folder.path(), &["prune", "wide.onnx", "-o", "pruned.onnx", "--pattern", pattern]);
+        let text = printed(folder.path(), &["inspect", "pruned.onnx", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let weight = &json["weights"][0];
+        assert!(weight["pattern"].as_str().is_some_and(|p| p.starts_with(found)), "{pattern}: {weight}");
+        assert!(weight["candidates"].as_array().is_some_and(|c| !c.is_empty()), "{pattern}: {weight}");
+        let table = printed(folder.path(), &["inspect", "pruned.onnx"]);
+        assert!(table.contains(found) && table.contains("predicted"), "{table}");
+    }
+}
+
+#[test]
+fn ir_can_be_printed_and_read_again() {
+    let folder = folder();
+    let graph = printed(folder.path(), &["compile", "p.onnx", "-o", "out", "--stop-after", "read"]);
+    assert!(graph.starts_with("graph @perceptron"), "{graph}");
+    assert!(!folder.path().join("out").exists());
+    let both = printed(
+        folder.path(),
+        &["compile", "p.onnx", "-o", "out", "--print-after", "rewrite", "--print-after", "lower", "--emit", "tir"],
+    );
+    assert!(both.contains("// after rewrite\ngraph @") && both.contains("// after lower\n"), "{both}");
+
+    let mut m = ModelBuilder::new("small");
+    let x = m.input("x", &[Extent::Symbol("n"), Extent::Fixed(2)]);
+    let w = m.weight(&[2, 2], &[1.0, 0.0, 0.5, -2.0]);
+    let y = m.node("MatMul", &[&x, &w], &[]);
+    m.node_named("Relu", &[&y], &[], "y");
+    m.output("y", &[Extent::Symbol("n"), Extent::Fixed(2)]);
+    proto::write(&m.finish(), &folder.path().join("small.onnx")).expect("written");
+    let read = printed(folder.path(), &["compile", "small.onnx", "-o", "out", "--stop-after", "read"]);
+    std::fs::write(folder.path().join("small.graph"), &read).expect("written");
+    assert_eq!(printed(folder.path(), &["opt", "small.graph", "--verify"]), read);
+    let optimised = printed(folder.path(), &["opt", "small.graph"]);
+    assert_ne!(optimised, read);
+    assert!(message(folder.path(), 2, &["opt", "small.graph", "--passes", "nope"]).contains("canonicalise"));
+    std::fs::write(folder.path().join("bad.graph"), "graph @g { input }").expect("written");
+    assert!(message(folder.path(), 1, &["opt", "bad.graph"]).contains("bad.graph:1:"));
+
+    let kernels = folder.path().join("out/p.tir");
+    let kernels = kernels.to_str().expect("UTF-8");
+    let verified = printed(folder.path(), &["opt", kernels, "--verify"]);
+    assert!(verified.contains(" position ") && verified.contains(" flat "), "{verified}");
+    let lowered = printed(folder.path(), &["opt", kernels, "--passes", "lower_to_flat,expand_math"]);
+    assert!(!lowered.contains(" position "), "{lowered}");
+}
+
+#[test]
+fn failures_say_what_to_do() {
+    let folder = folder();
+    let path = folder.path();
+    write_input(&path.join("x.npy"), 1);
+    assert!(message(path, 1, &["compile", "none.onnx", "-o", "o"]).contains("none.onnx"));
+    std::fs::write(path.join("text.onnx"), "not a model").expect("written");
+    assert!(message(path, 1, &["compile", "text.onnx", "-o", "o"]).contains("not an ONNX model"));
+    assert!(message(path, 1, &["run", "p.onnx", "--output-dir", "o"]).contains("--input x=FILE.npy"));
+    assert!(message(path, 1, &["run", "p.onnx", "--output-dir", "o", "--input", "z=x.npy"]).contains("inputs are: x"));
+    assert!(message(path, 1, &["inspect", "p.onnx", "--dim", "seq=3"]).contains("batch"));
+    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--cpu", "z80"]).contains("z80"));
+    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--target", "cuda"]).contains("cuda"));
+    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--print-after", "nope"]).contains("rewrite"));
+    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--format", "sparse=no"]).contains("no"));
+    assert!(message(path, 2, &["prune", "p.onnx", "-o", "o.onnx", "--pattern", "un:7"]).contains("un:0.9"));
+    assert!(message(path, 2, &["bench"]).contains("MODEL"));
+    assert!(!path.join("o").exists());
+}
