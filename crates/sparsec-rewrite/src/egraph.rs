@@ -1,5 +1,7 @@
 //! The e-graph with its analysis, and how rules add to it.
 
+use std::collections::BTreeSet;
+
 use egg::{Analysis, DidMerge, Id};
 use sparsec_graph::{Dim, Op, TensorType, ValueId, infer_node_types};
 
@@ -127,18 +129,29 @@ pub(crate) fn ops_of(egraph: &EGraph, class: Id) -> impl Iterator<Item = (OpId, 
     })
 }
 
+/// The e-nodes of a class, each once. While rules are applied, unions leave copies that only a rebuild removes; without
+/// this, rules would multiply them.
+pub(crate) fn distinct_ops(egraph: &EGraph, class: Id, pick: impl Fn(&OpInfo) -> bool) -> Vec<(OpId, Vec<Id>)> {
+    let picked = ops_of(egraph, class).filter(|(_, info, _)| pick(info));
+    let mut seen = BTreeSet::new();
+    let canonical = picked.map(|(op, _, operands)| (op, operands.iter().map(|&x| egraph.find(x)).collect::<Vec<Id>>()));
+    canonical.filter(|node| seen.insert(node.clone())).collect()
+}
+
 /// The bare operators of a class that `pick` takes, copied so that the e-graph may change.
 pub(crate) fn find_ops(egraph: &EGraph, class: Id, pick: impl Fn(&Op) -> bool) -> Vec<(OpInfo, Vec<Id>)> {
-    let found = ops_of(egraph, class).filter(|(_, info, _)| info.is_bare() && pick(&info.op));
-    found.map(|(_, info, operands)| (info.clone(), operands.to_vec())).collect()
+    let found = distinct_ops(egraph, class, |info| info.is_bare() && pick(&info.op));
+    found.into_iter().map(|(op, operands)| (egraph.analysis.op(op).clone(), operands)).collect()
 }
 
 /// The transposes that a class is: `(x, perm)` for every `transpose(x, perm)` in it.
 pub(crate) fn transposes_of(egraph: &EGraph, class: Id) -> Vec<(Id, Vec<usize>)> {
-    let found = ops_of(egraph, class).filter_map(|(_, info, operands)| match (&info.op, operands) {
-        (Op::Transpose(perm), &[x]) => Some((egraph.find(x), perm.clone())),
-        _ => None,
-    });
+    let found = distinct_ops(egraph, class, |info| matches!(info.op, Op::Transpose(_)));
+    let found =
+        found.into_iter().filter_map(|(op, operands)| match (&egraph.analysis.op(op).op, operands.as_slice()) {
+            (Op::Transpose(perm), &[x]) => Some((x, perm.clone())),
+            _ => None,
+        });
     found.collect()
 }
 

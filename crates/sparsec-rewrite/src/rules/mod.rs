@@ -22,7 +22,7 @@ use std::time::Duration;
 use egg::{Applier, Id, PatternAst, Rewrite, Runner, SearchMatches, Searcher, SimpleScheduler, Subst, Symbol, Var};
 use sparsec_graph::{Format, Op, ValueId};
 
-use crate::egraph::EGraph;
+use crate::egraph::{EGraph, distinct_ops};
 use crate::lang::{ENode, OpInfo, Tables};
 
 use crate::options::Limits;
@@ -128,11 +128,7 @@ impl Applier<ENode, Tables> for Rule {
     ) -> Vec<Id> {
         let class = egraph.find(class);
         let mut changed = Vec::new();
-        for node in egraph[class].nodes.clone() {
-            let ENode::Op(op, operands) = node else { continue };
-            if !(self.from)(&egraph.analysis.op(op).op) {
-                continue;
-            }
+        for (op, operands) in distinct_ops(egraph, class, |info| (self.from)(&info.op)) {
             let info = egraph.analysis.op(op).clone();
             for (a, b) in (self.offer)(egraph, class, &info, &operands) {
                 let (a, b) = (egraph.find(a), egraph.find(b));
