@@ -7,6 +7,9 @@ Builds each network (build.py), prunes it in each pattern (prune.py), and prints
 difference relative to the output's largest magnitude, which may be 1e-4, over all outputs and all input shapes. The last
 line counts; the exit code is 1 if anything failed. Pruned files are deleted afterwards unless they failed or --keep is
 given.
+
+A network with symbolic dimensions is also compiled once, and that one library answers all its input shapes through the C
+interface (shared_library.py); its line says `one library`.
 """
 
 import argparse
@@ -21,6 +24,7 @@ import onnxruntime
 import build
 import inputs
 import prune
+from shared_library import Library, StatusError
 
 TOLERANCE = 1e-4
 PATTERNS = ["dense", "un:0.9", "nm:2:4", "block:4:1:0.8"]
@@ -101,6 +105,44 @@ def compare(args, name, model, scratch):
     return worst
 
 
+def compare_library(args, name, model, folder):
+    """Compiles the network once and compares the library's answers to all cases; raises Failure."""
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [args.sparsec, "compile", str(model), "-o", str(folder), "--name", name]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode != 0:
+        raise Failure(f"compile: exit code {done.returncode}: {done.stderr.strip() or 'no message'}")
+    worst = 0.0
+    cases = list(inputs.cases(name, model))
+    with Library(folder / f"lib{name}.so", name) as library:
+        for (label, feed), expected in zip(cases, reference(model, [feed for _, feed in cases])):
+            try:
+                found = library.run(feed)
+            except StatusError as error:
+                raise Failure(f"input shape {label}: {error}") from None
+            for output_name, array in expected.items():
+                error = difference(output_name, found[output_name], array)
+                worst = max(worst, error)
+                if error > TOLERANCE:
+                    raise Failure(f"input shape {label}: {output_name} differs by {error:.1e}")
+    return worst
+
+
+def check_library(args, name, dense):
+    """Prints the line of one library for all input shapes; returns whether it agreed."""
+    folder = args.work / "one_library" / dense.stem
+    try:
+        worst = compare_library(args, name, dense, folder)
+        shapes = " ".join(label for label, _ in inputs.cases(name, dense))
+        result, good = f"max error {worst:.1e}  ok ({shapes})", True
+    except Failure as failure:
+        result, good = f"FAIL  {failure}", False
+    print(f"{dense.stem:20} {'one library':15} {result}", flush=True)
+    if good and not args.keep:
+        shutil.rmtree(folder)
+    return good
+
+
 def patterns_of(args, name):
     if args.patterns:
         return args.patterns
@@ -159,6 +201,8 @@ def main():
     for name in args.models:
         dense = build.build(args.work, name, args.small)
         results += [check(args, name, pattern, dense) for pattern in patterns_of(args, name)]
+        if name in inputs.DIMENSIONS and not args.interpret:
+            results.append(check_library(args, name, dense))
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(0 if all(results) else 1)
 
