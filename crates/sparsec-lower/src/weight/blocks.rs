@@ -187,6 +187,7 @@ fn build(
             c.serial("panel", Expr::int(0), Expr::int(panel_count), 1, |c, panel| {
                 let first_row = panel.clone() * Expr::int(i64::from(h));
                 sums.begin(c, &buffers, &part, &|r| word(rows_id, first_row.clone() + r.clone()));
+                sums.prefetch_end(c, &buffers, &part, &tile);
                 // Entries `from..to`; values lie at entry + shift.
                 let (from, to, shift) = if panels.uniform {
                     let count = channels.clone() * Expr::int(p.kernel_size() as i64);

@@ -144,6 +144,7 @@ fn build(p: &WeightProblem, g: &Geometry, s: &Shape, tables: Vec<Table>) -> Mult
             c.serial("rows", Expr::int(0), Expr::int(row_groups), 1, |c, rows| {
                 let row = rows.clone() * Expr::int(height);
                 sums.begin(c, &buffers, &part, &|r| (row.clone() + r.clone()).min(Expr::int(p.m as i64)));
+                sums.prefetch_end(c, &buffers, &part, &tile);
                 c.serial("element", Expr::int(0), Expr::int(kernel), 1, |c, element| {
                     let start = before + (rows * Expr::int(kernel) + element.clone()) * here.clone();
                     let start = c.bind_index("start", start);

@@ -102,6 +102,8 @@ impl Stream {
             let channels = part.cols.div_ceil(p.kernel_size()) as i32;
             s.parts.extend([first_channel, channels, first_bucket, last_bucket]);
         }
+        // The last group asks for its successor, too.
+        s.rows.extend(std::iter::repeat_n(0, height));
         let offsets: Vec<u16> = (0..part_cols).map(|col| g.column_offset(p, col) as u16).collect();
         s.offsets = hyb.columns().iter().map(|&col| offsets[usize::from(col)]).collect();
         Ok(s)
@@ -147,6 +149,9 @@ fn build(p: &WeightProblem, g: &Geometry, height: usize, unit: usize, stream: St
                 c.serial("group", first_group.clone(), last_group, 1, |c, group| {
                     let first_row = group.clone() * Expr::int(height as i64);
                     sums.begin(c, &buffers, &part, &|r| word(rows_id, first_row.clone() + r.clone()));
+                    sums.prefetch_end(c, &buffers, &part, &tile);
+                    let next_row = first_row + Expr::int(height as i64);
+                    sums.prefetch_next(c, &buffers, &|r| word(rows_id, next_row.clone() + r.clone()));
                     let per_step = Expr::int((height * unit) as i64);
                     let start = first_entry + (group - first_group) * steps.clone() * per_step.clone();
                     let start = c.bind_index("start", start);

@@ -3,12 +3,15 @@
 //! Every multiplying kernel begins a group of rows, adds products to their sums, and ends the group. Where K is cut
 //! into partitions, sums rest in the `partial` buffer from one partition to the next.
 
-use sparsec_tir::{CompareOp, Expr, RegisterId, Scalar, Type, load};
+use sparsec_tir::{Access, CompareOp, Expr, RegisterId, Scalar, Stmt, Type, load};
 
 use crate::context::Context;
 use crate::weight::geometry::Geometry;
 use crate::weight::problem::WeightProblem;
-use crate::weight::tile::{Buffers, Tile, finish_row};
+use crate::weight::tile::{Buffers, Tile, finish_row, prefetch_pixel};
+
+/// Elements of a cache line of 64 bytes.
+const LINE: i64 = 16;
 
 /// Registers for sums, and how they begin and end.
 pub(crate) struct Sums<'a> {
@@ -81,6 +84,47 @@ impl<'a> Sums<'a> {
         } else {
             zero(c);
         }
+    }
+
+    /// Asks for what ending the group will read and write: the rows of the result and of the epilogue's operands lie a
+    /// plane apart, and in an order that no hardware prefetcher follows.
+    pub(crate) fn prefetch_end(&self, c: &mut Context, b: &Buffers, part: &Expr, tile: &Tile) {
+        if !self.geometry.is_flat() {
+            return;
+        }
+        let ask = |c: &mut Context| {
+            c.unroll("r", self.height, |c, r| {
+                c.unroll("line", self.cache_lines(), |c, line| {
+                    let col = tile.col.clone() + line * Expr::int(LINE);
+                    let at = [tile.batch.clone(), self.row(&r), tile.row.clone(), col];
+                    prefetch_pixel(c, self.problem, b, &at);
+                });
+            });
+        };
+        if self.parts > 1 {
+            let last = Expr::compare(CompareOp::Eq, part.clone(), Expr::int(self.parts - 1));
+            c.branch(last, ask, |_| {});
+        } else {
+            ask(c);
+        }
+    }
+
+    /// Asks for the partial sums of the group that comes next.
+    pub(crate) fn prefetch_next(&self, c: &mut Context, b: &Buffers, next_row: &dyn Fn(&Expr) -> Expr) {
+        if self.parts == 1 {
+            return;
+        }
+        c.unroll("r", self.height, |c, r| {
+            let row = c.bind_index("next_row", next_row(&r));
+            c.unroll("line", self.cache_lines(), |c, line| {
+                c.push(Stmt::Prefetch(Access::element(b.partial, vec![row, line * Expr::int(LINE)])));
+            });
+        });
+    }
+
+    /// Cache lines of a tile's row.
+    fn cache_lines(&self) -> u32 {
+        self.geometry.tile_lanes().div_ceil(LINE as usize) as u32
     }
 
     /// Adds `value * window[offset + lane]` to row `r`.

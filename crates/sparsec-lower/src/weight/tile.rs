@@ -1,7 +1,7 @@
 //! What both multiplying kernels share: buffers, the walk over tiles and partitions, packing the window, the epilogue.
 
 use sparsec_graph::Dim;
-use sparsec_tir::{BinaryOp, BufferId, BufferKind, CompareOp, Expr, RegisterId, Scalar, Type, load};
+use sparsec_tir::{Access, BinaryOp, BufferId, BufferKind, CompareOp, Expr, RegisterId, Scalar, Stmt, Type, load};
 
 use crate::context::Context;
 use crate::kernels::map::converted;
@@ -221,6 +221,26 @@ pub(crate) fn finish_row(
     });
 }
 
+/// The index of an operand of the epilogue at a pixel.
+fn arg_index(view: &View, at: &[Expr; 4]) -> Vec<Expr> {
+    let fixed = |stride: &Dim, extent: &Dim| stride.is(0) && extent.is(1);
+    let axes = at.iter().zip(view.shape.iter().zip(&view.strides));
+    axes.map(|(e, (extent, stride))| if fixed(stride, extent) { Expr::int(0) } else { e.clone() }).collect()
+}
+
+/// Asks for the memory that [`store_pixel`] will touch.
+pub(crate) fn prefetch_pixel(c: &mut Context, p: &WeightProblem, b: &Buffers, at: &[Expr; 4]) {
+    let unit = |view: &View| view.strides[3].is(1);
+    if unit(&p.y) {
+        c.push(Stmt::Prefetch(Access::element(b.activations.y, at.to_vec())));
+    }
+    for (view, &arg) in p.args.iter().zip(&b.activations.args) {
+        if unit(view) {
+            c.push(Stmt::Prefetch(Access::element(arg, arg_index(view, at))));
+        }
+    }
+}
+
 /// Applies the epilogue to one sum and stores it at `(batch, output, row, column)`.
 pub(crate) fn store_pixel(c: &mut Context, p: &WeightProblem, b: &Activations, at: &[Expr; 4], sum: Expr) {
     let value = epilogue_value(c, p, &b.args, at, sum);
@@ -240,13 +260,7 @@ pub(crate) fn epilogue_value(
     let acc: Typed = (sum, Scalar::F32);
     let mut args = |_: &mut Context, i: u32| {
         let view = &p.args[i as usize];
-        let index = at
-            .iter()
-            .zip(&view.shape)
-            .zip(&view.strides)
-            .map(|((e, extent), stride)| if stride.is(0) && extent.is(1) { Expr::int(0) } else { e.clone() })
-            .collect();
-        (load(args[i as usize], index), view.elem)
+        (load(args[i as usize], arg_index(view, at)), view.elem)
     };
     emit_scalar(c, expr, Some(&acc), &mut args, Scalar::F32)
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LowerError, linear::Linear};
 use crate::{
-    Access, BinaryOp, CompareOp, Expr, For, Kernel, LoopKind, RegisterId, Scalar, Stmt, Type, TypeError, Var, VarId,
+    Access, BinaryOp, CompareOp, Expr, For, Kernel, LoopKind, MAX_LANES, RegisterId, Scalar, Stmt, Type, TypeError,
+    Var, VarId,
     print::{access_text, expr_text},
     verify::type_in,
 };
@@ -192,6 +193,9 @@ impl Vectoriser<'_> {
             let index = if self.lanes == 1 { index } else { one.index };
             return Ok(Expr::Load(Access { index, lanes: self.lanes, active: self.active_box(), ..access.clone() }));
         }
+        if let Some(wide) = self.strided(access, &parts) {
+            return Ok(wide);
+        }
         let index = self.index(&parts)?;
         let Some(mask) = self.mask() else {
             return Ok(Expr::Gather(access.buffer, Box::new(index)));
@@ -200,6 +204,21 @@ impl Vectoriser<'_> {
         let elem = self.kernel.buffer(access.buffer).elem;
         let zero = if elem.is_float() { Expr::Float(0.0, elem) } else { Expr::Int(0, elem) };
         Ok(Expr::select(mask, Expr::Gather(access.buffer, Box::new(index)), zero))
+    }
+
+    /// A load of every second to fourth element: one load of all that lies between, of which lanes are then picked.
+    /// Only what lies between the first and the last wanted element is read.
+    fn strided(&self, access: &Access, parts: &Parts) -> Option<Expr> {
+        let stride = parts.stride.as_constant().filter(|s| (2..=4).contains(s) && parts.rest.terms.is_empty())?;
+        let picked: Vec<u8> =
+            (0..i64::from(self.lanes)).map(|l| u8::try_from(l * stride)).collect::<Result<_, _>>().ok()?;
+        let lanes = self.lanes.checked_mul(stride as u16).filter(|&l| l <= MAX_LANES)?;
+        let wanted = self.active.clone().unwrap_or_else(|| Expr::int(self.lanes.into()));
+        let span = (wanted - Expr::int(1)) * Expr::int(stride) + Expr::int(1);
+        let index = vec![parts.base.to_expr()];
+        let wide = Access { index, lanes, active: Some(Box::new(span)), ..access.clone() };
+        let lanes_of_wide = picked.iter().copied().take(self.lanes.into()).collect();
+        Some(Expr::Shuffle(Box::new(Expr::Load(wide)), lanes_of_wide))
     }
 
     fn store(&mut self, access: &Access, e: &Expr, out: &mut Vec<Stmt>) -> Result<(), LowerError> {
