@@ -251,3 +251,32 @@ fn texts_of_convolutions() {
         insta::assert_snapshot!(name, Stages::of(&conv(format, 0.3)).text());
     }
 }
+
+/// The weight that the documentation of formats stores, too.
+const EXAMPLE: &str = r#"graph @example {
+  input %0 "x": f32[8, n]
+  const %1 "w" = f32[4, 8] {1.0, 0.0, 2.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 6.0, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}
+  %2 "fc" = contract "mk,kn->mn" (%1, %0) epilogue relu(acc) () format hyb<4,1,2> : f32[4, n]
+  output "y" = %2
+}
+"#;
+
+#[test]
+fn the_documentation_shows_the_stages_as_they_are() {
+    let stages = Stages::of(EXAMPLE);
+    check(EXAMPLE, &[("n", 5)]);
+    let d = &stages.coordinates().decomposed;
+    let axes: Vec<_> = d.data.axes.values().map(|a| (a.indptr.as_slice(), a.indices.as_slice())).collect();
+    assert_eq!(axes, [(&[0u64, 2, 3][..], &[][..]), (&[0, 1, 3, 4], &[])]);
+    let maps: Vec<_> = d.data.maps.values().map(Vec::as_slice).collect();
+    assert_eq!(maps, [&[3u64, 4, 0, 2, 0, 2][..], &[0, 0, 0, 0, 2, 2, 5, 7]]);
+    assert_eq!(d.values, [7.0, 0.0, 1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    let shown = format!("{EXAMPLE}\n{}", stages.text());
+    insta::assert_snapshot!("example", shown);
+    let page = include_str!("../../../docs/ir.md");
+    let blocks: Vec<&str> = page.split("```ir\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 5, "the graph and four stages");
+    for block in blocks {
+        assert!(shown.contains(block), "docs/ir.md is out of date: {block}\nis not in\n{shown}");
+    }
+}
