@@ -212,7 +212,7 @@ impl Vectoriser<'_> {
         let stride = parts.stride.as_constant().filter(|s| (2..=4).contains(s) && parts.rest.terms.is_empty())?;
         let picked: Vec<u8> =
             (0..i64::from(self.lanes)).map(|l| u8::try_from(l * stride)).collect::<Result<_, _>>().ok()?;
-        let lanes = self.lanes.checked_mul(stride as u16).filter(|&l| l <= MAX_LANES)?;
+        let lanes = self.lanes.checked_mul(stride as u16)?.checked_next_power_of_two().filter(|&l| l <= MAX_LANES)?;
         let wanted = self.active.clone().unwrap_or_else(|| Expr::int(self.lanes.into()));
         let span = (wanted - Expr::int(1)) * Expr::int(stride) + Expr::int(1);
         let index = vec![parts.base.to_expr()];
