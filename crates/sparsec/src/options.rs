@@ -115,7 +115,7 @@ pub enum Emit {
     Header,
     /// `NAME.graph`: the graph after all passes, in text form.
     Graph,
-    /// `NAME.tir`: the kernels of Stages II and III, in text form.
+    /// `NAME.tir`: the kernels of Stages II and III, in text form; those of constant weights in Stage I, too.
     Tir,
     /// `NAME.ll`: LLVM's IR.
     LlvmIr,

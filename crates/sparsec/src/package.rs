@@ -6,7 +6,7 @@ use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, Targ
 use sparsec_graph::Graph;
 use sparsec_llvm::{Emitted, Target};
 use sparsec_lower::KernelDump;
-use sparsec_tir::{ConstantData, Program, print_kernel};
+use sparsec_tir::{ConstantData, Program, print_coordinate, print_kernel};
 
 use crate::inspect::Inspection;
 use crate::{CompileError, CompileOptions, Emit};
@@ -81,11 +81,18 @@ pub(crate) fn shared_library(
         .map_err(|source| CompileError::Package { model: program.name.clone(), source })
 }
 
-/// Each kernel in Stages II and III.
+/// Each kernel in Stages II and III; before them Stage I, and Stage I with the weight in its format, where they were
+/// asked for.
 pub(crate) fn kernels_text(program: &Program, dumps: &[KernelDump]) -> String {
     let mut text = String::new();
     for (flat, dump) in program.kernels.iter().zip(dumps) {
         text += &format!("// {}\n", dump.labels.join(", "));
+        if let Some(coordinates) = &dump.coordinates {
+            text += &print_coordinate(&coordinates.kernel);
+            text += "\n";
+            text += &print_coordinate(&coordinates.decomposed.kernel);
+            text += "\n";
+        }
         text += &print_kernel(&dump.position);
         text += "\n";
         text += &print_kernel(flat);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use sparsec_graph::{Bindings, Graph, Symbol};
 use sparsec_llvm::{Arch, EmitOptions, Emitted, Target};
-use sparsec_lower::{Lowered, TargetInfo};
+use sparsec_lower::{LowerOptions, Lowered, TargetInfo};
 use sparsec_passes::Event;
 use sparsec_rewrite::{Machine, RewriteOptions};
 use sparsec_tir::Program;
@@ -189,8 +189,11 @@ fn lower(
     observer: &mut dyn Observer,
 ) -> Result<Lowered, CompileError> {
     let info = target_info(&options.target);
-    let run =
-        || sparsec_lower::lower(graph, &info).map_err(|source| CompileError::Lower { model: label.to_owned(), source });
+    let lowering = LowerOptions { coordinates: options.emits(Emit::Tir) };
+    let run = || {
+        sparsec_lower::lower_with(graph, &info, &lowering)
+            .map_err(|source| CompileError::Lower { model: label.to_owned(), source })
+    };
     stage(observer, "lower", run, |lowered| package::kernels_text(&lowered.program, &lowered.dumps))
 }
 
