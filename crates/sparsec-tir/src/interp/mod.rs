@@ -11,6 +11,7 @@
 //!   with the lane is done once.
 //! - Shift amounts must be below the width; the interpreter takes them modulo the width.
 //! - Operations of `f16` and `bf16` are done in `f32` and rounded. `exp` and the like are done in `f64` and rounded.
+//! - Stage I: an iteration passes over positions whose coordinate is the bound of its map.
 
 mod compile;
 mod coordinate;
