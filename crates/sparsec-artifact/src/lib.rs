@@ -13,7 +13,8 @@
 //!
 //! Everything is written into a temporary folder inside the output folder and renamed at the end, so an error leaves
 //! nothing behind. The same input gives the same bytes. Constants are streamed one by one: memory stays at about the
-//! largest of them.
+//! largest of them. [`stage_weights`] and [`write_with`] are the two halves of [`write()`]: between them a compiler can
+//! let go of the model before it makes the code.
 
 mod archive;
 mod error;
@@ -27,4 +28,4 @@ mod write;
 pub use error::ArtifactError;
 pub use header::header;
 pub use manifest::{Manifest, ManifestPort, TargetInfo};
-pub use write::{ArtifactFiles, ArtifactOptions, Code, write};
+pub use write::{ArtifactFiles, ArtifactOptions, Code, StagedWeights, stage_weights, write, write_with};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSymbol};
 use sparsec_tir::{ConstantData, Program};
+use tempfile::TempDir;
 
 use crate::archive::{Member, write_archive};
 use crate::error::at;
@@ -75,6 +76,36 @@ pub struct ArtifactFiles {
     pub llvm_ir: Option<PathBuf>,
 }
 
+/// The weights of a program in a temporary folder, waiting for the code. Where it is dropped, nothing is left of them.
+///
+/// They are written first because they are what takes memory: once they are on disk, the model may be let go of, and the
+/// memory that code generation takes does not come on top of it.
+#[derive(Debug)]
+pub struct StagedWeights {
+    dir: PathBuf,
+    temporary: TempDir,
+}
+
+/// Writes the constants of a program, for [`write_with`].
+///
+/// # Errors
+/// As [`write()`].
+pub fn stage_weights(
+    dir: &Path,
+    program: &Program,
+    data: &dyn ConstantData,
+    triple: &str,
+) -> Result<StagedWeights, ArtifactError> {
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    let temporary = tempfile::Builder::new().prefix(".sparsec-").tempdir_in(dir).map_err(at(dir))?;
+    weights::write_weights(&temporary.path().join(weights_file(&program.name)), program, data, triple)?;
+    Ok(StagedWeights { dir: dir.to_path_buf(), temporary })
+}
+
+fn weights_file(name: &str) -> String {
+    format!("{name}_weights.o")
+}
+
 /// Writes the artefact of a program into a folder, which is made where it does not exist. `report` goes into the manifest.
 ///
 /// # Errors
@@ -88,21 +119,33 @@ pub fn write(
     options: &ArtifactOptions,
     report: serde_json::Value,
 ) -> Result<ArtifactFiles, ArtifactError> {
+    write_with(stage_weights(dir, program, data, &options.target.triple)?, program, code, options, report)
+}
+
+/// As [`write()`], with the weights of [`stage_weights`] for the same program and target, into the same folder.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with(
+    weights: StagedWeights,
+    program: &Program,
+    code: &Code<'_>,
+    options: &ArtifactOptions,
+    report: serde_json::Value,
+) -> Result<ArtifactFiles, ArtifactError> {
+    let StagedWeights { dir, temporary } = weights;
     let name = &program.name;
     let triple = &options.target.triple;
     let symbols = defined_symbols(code.object)?;
-    std::fs::create_dir_all(dir).map_err(at(dir))?;
-    let temporary = tempfile::Builder::new().prefix(".sparsec-").tempdir_in(dir).map_err(at(dir))?;
     let staged = |file: &str| temporary.path().join(file);
     let put = |file: &str, bytes: &[u8]| {
         let path = staged(file);
         std::fs::write(&path, bytes).map_err(at(&path))
     };
 
-    let (object, constants) = (format!("{name}.o"), format!("{name}_weights.o"));
+    let (object, constants) = (format!("{name}.o"), weights_file(name));
     put(&object, code.object)?;
     let (object_path, constants_path) = (staged(&object), staged(&constants));
-    weights::write_weights(&constants_path, program, data, triple)?;
 
     let mut files = ArtifactFiles::default();
     let mut finished: Vec<String> = Vec::new();

@@ -4,15 +4,17 @@
 //! (one edge per operand that another node computes) and answers questions of order and reach. Its indices do not leave
 //! this file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use sparsec_sparse::Format;
 
-use crate::{Dim, Op, ScalarExpr, Symbol, TensorData, TensorType};
+use crate::{Dim, Op, Pages, ScalarExpr, Symbol, TensorData, TensorType};
 
 macro_rules! entity {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -143,7 +145,10 @@ pub struct Graph {
     values: Vec<Value>,
     inputs: Vec<ValueId>,
     outputs: Vec<(String, ValueId)>,
-    constants: Vec<Constant>,
+    /// By id; `None` where a constant was removed.
+    constants: Vec<Option<Constant>>,
+    /// What constants borrow their bytes from.
+    pages: Option<Arc<dyn Pages>>,
 }
 
 impl Graph {
@@ -170,7 +175,7 @@ impl Graph {
     pub fn add_constant(&mut self, name: impl Into<String>, data: TensorData) -> ValueId {
         let (name, id) = (name.into(), ConstId(self.constants.len() as u32));
         let ty = data.ty();
-        self.constants.push(Constant { name: name.clone(), data });
+        self.constants.push(Some(Constant { name: name.clone(), data }));
         self.add_value(Value { ty, def: Def::Const(id), name })
     }
 
@@ -288,18 +293,67 @@ impl Graph {
         }
     }
 
-    /// The constant that a value holds.
+    /// The constant that a value holds; `None` for other values, and for a constant that was removed.
     #[must_use]
     pub fn constant(&self, value: ValueId) -> Option<&Constant> {
         match self.value(value).def {
-            Def::Const(id) => self.constants.get(id.index()),
+            Def::Const(id) => self.constants.get(id.index())?.as_ref(),
             Def::Input(_) | Def::Node(..) => None,
         }
     }
 
     /// The constants in order of id.
     pub fn constants(&self) -> impl Iterator<Item = (ConstId, &Constant)> {
-        self.constants.iter().enumerate().map(|(i, c)| (ConstId(i as u32), c))
+        self.constants.iter().enumerate().filter_map(|(i, c)| Some((ConstId(i as u32), c.as_ref()?)))
+    }
+
+    /// Removes the constant that a value holds, and with it its bytes. The value must have no uses left.
+    pub fn remove_constant(&mut self, value: ValueId) {
+        if let Def::Const(id) = self.value(value).def
+            && let Some(constant) = self.constants.get_mut(id.index())
+        {
+            *constant = None;
+        }
+    }
+
+    /// Removes all constants. What is left has nodes, types and names, for reports; it can't be lowered or interpreted.
+    pub fn strip_constants(&mut self) {
+        self.constants.fill(None);
+        self.pages = None;
+    }
+
+    /// Says what constants borrow their bytes from.
+    pub fn set_pages(&mut self, pages: Option<Arc<dyn Pages>>) {
+        self.pages = pages;
+    }
+
+    /// What constants borrow their bytes from, where that can let go of memory.
+    #[must_use]
+    pub fn pages(&self) -> Option<&Arc<dyn Pages>> {
+        self.pages.as_ref()
+    }
+
+    /// The elements of a constant of this graph, as [`TensorData::values`] gives them; where they are copied, they are not
+    /// in memory twice.
+    #[must_use]
+    pub fn values<'a, T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+        &self,
+        data: &'a TensorData,
+    ) -> Option<Cow<'a, [T]>> {
+        if size_of::<T>() != data.dtype.size() {
+            return None;
+        }
+        match bytemuck::try_cast_slice(&data.bytes) {
+            Ok(slice) => Some(Cow::Borrowed(slice)),
+            Err(_) => data.copy_values(self.pages.as_deref()).map(Cow::Owned),
+        }
+    }
+
+    /// Lets go of the memory behind borrowed constants, which stay valid: see [`Pages`].
+    pub fn release_pages(&self) {
+        if let Some(pages) = &self.pages {
+            pages.release();
+        }
     }
 
     /// The nodes that use a value, ascending, each once. (Outputs are not nodes: see [`Graph::is_output`].)

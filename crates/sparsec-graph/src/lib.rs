@@ -9,6 +9,7 @@ mod graph;
 pub mod infer;
 pub mod interp;
 mod op;
+mod pages;
 pub mod parse;
 mod print;
 mod random;
@@ -23,6 +24,7 @@ pub use graph::{ConstId, Constant, Def, Epilogue, Graph, Node, NodeId, Value, Va
 pub use infer::{InferError, infer_node_types, infer_types};
 pub use interp::{InterpError, Tensor, bind_symbols, interpret};
 pub use op::{ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis};
+pub use pages::Pages;
 pub use parse::{ParseError, parse, parse_dim, parse_with};
 pub use print::{PrintOptions, data_hash, print};
 pub use random::random_data;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{DType, Dim};
+use crate::{DType, Dim, Pages};
 
 /// Element type and shape of a tensor value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +113,29 @@ impl TensorData {
             Ok(slice) => Cow::Borrowed(slice),
             Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(&self.bytes)),
         })
+    }
+
+    /// A copy of the elements, made such that bytes which are borrowed from `pages` are not in memory twice.
+    /// `None` where `T`'s size is not the element type's.
+    #[must_use]
+    pub fn copy_values<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+        &self,
+        pages: Option<&dyn Pages>,
+    ) -> Option<Vec<T>> {
+        /// Bytes that are copied at a time.
+        const PIECE: usize = 1 << 22;
+        if size_of::<T>() != self.dtype.size() {
+            return None;
+        }
+        let mut values = vec![T::zeroed(); self.elements()];
+        let pieces = bytemuck::cast_slice_mut::<T, u8>(&mut values).chunks_mut(PIECE);
+        for (to, from) in pieces.zip(self.bytes.chunks(PIECE)) {
+            to.get_mut(..from.len())?.copy_from_slice(from);
+            if let Some(pages) = pages {
+                pages.release();
+            }
+        }
+        Some(values)
     }
 
     /// The elements of an `f32` constant.

@@ -6,7 +6,7 @@
 //!    contraction labels are valid, windows fit, epilogue arguments are in range and broadcast to the result.
 //! 4. The types stored with a node's results are the inferred ones, and every result points back to its node.
 //! 5. A format stands only at a contraction whose lhs, or a convolution whose weight, is a constant.
-//! 6. A constant's bytes are as many as its shape and element type say, `bool` bytes are 0 or 1, and the value that holds
+//! 6. A constant that is used is there; its bytes are as many as its shape and element type say, `bool` bytes are 0 or 1, and the value that holds
 //!    it has its type.
 //! 7. Inputs have names, no two the same, and no absurd shapes; so have outputs, which are values of the graph.
 //! 8. Every symbol in a type or an attribute occurs in the shape of an input, which is what binds it.
@@ -141,12 +141,14 @@ impl Verifier<'_> {
     }
 
     fn constants(&mut self) {
+        let used = self.graph.use_counts();
         for index in 0..self.graph.value_count() {
             let id = ValueId::from_u32(index as u32);
             let value = self.graph.value(id);
             let Def::Const(_) = value.def else { continue };
             let reason = match self.graph.constant(id) {
-                None => "is not in the store".to_owned(),
+                None if !used.contains_key(&id) => continue,
+                None => "is used, but not in the store".to_owned(),
                 Some(constant) => {
                     let data = &constant.data;
                     let expected = data.shape.iter().try_fold(data.dtype.size(), |n, &d| n.checked_mul(d));

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use sparsec_graph::{Def, Dim, Graph, Op, Symbol, ValueId};
+use sparsec_graph::{Def, Dim, Graph, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{
     ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, Kernel, Launch, Port, Program, expand_math, lower_to_flat,
 };
@@ -50,14 +51,18 @@ pub struct LowerOptions {
 #[derive(Debug, Default)]
 pub struct Constants {
     tables: Vec<Table>,
+    /// What the tables borrow from; let go of after each.
+    pages: Option<Arc<dyn Pages>>,
 }
 
 impl ConstantData for Constants {
     fn write(&self, index: usize, out: &mut dyn Write) -> io::Result<()> {
-        match self.tables.get(index) {
-            Some(table) => (table.writer)(out),
-            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("the program has no constant {index}"))),
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("the program has no constant {index}"));
+        let written = (self.tables.get(index).ok_or_else(missing)?.writer)(out);
+        if let Some(pages) = &self.pages {
+            pages.release();
         }
+        written
     }
 }
 
@@ -123,6 +128,8 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
     l.place_outputs();
     for id in graph.topological_order() {
         lower_node(&mut l, id)?;
+        // Its weights were looked at, and are next needed when they are written.
+        graph.release_pages();
     }
     l.copy_remaining_outputs()?;
     Ok(l.finish())
@@ -311,7 +318,11 @@ impl Lowering<'_> {
                 .collect(),
             kernels: self.flat,
         };
-        Lowered { program, data: Constants { tables: self.tables }, dumps: self.kernels }
+        Lowered {
+            program,
+            data: Constants { tables: self.tables, pages: self.graph.pages().cloned() },
+            dumps: self.kernels,
+        }
     }
 
     /// The symbols that the model's signature, its memory and its launches depend on, in order of name.

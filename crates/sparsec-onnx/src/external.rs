@@ -9,13 +9,14 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 
 use crate::error::TensorError;
+use crate::mapped::{MappedFile, Mapping};
 use crate::proto::StringStringEntryProto;
 
 /// The files beside one model.
 #[derive(Debug, Default)]
 pub(crate) struct ExternalFiles {
     base: Option<PathBuf>,
-    mapped: BTreeMap<String, Bytes>,
+    mapped: BTreeMap<String, MappedFile>,
 }
 
 impl ExternalFiles {
@@ -44,15 +45,21 @@ impl ExternalFiles {
         Ok(file.slice(offset..offset + length))
     }
 
+    /// The mappings of the files that were read so far.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = Mapping> {
+        self.mapped.values().filter_map(|file| file.pages.clone())
+    }
+
     fn file(&mut self, location: &str) -> Result<Bytes, TensorError> {
-        if let Some(bytes) = self.mapped.get(location) {
-            return Ok(bytes.clone());
+        if let Some(file) = self.mapped.get(location) {
+            return Ok(file.bytes.clone());
         }
         let base =
             self.base.as_ref().ok_or_else(|| bad(format!("`{location}`: the model was not read from a file")))?;
         let path = resolve(base, location)?;
-        let bytes = crate::mapped::map_file(&path).map_err(|e| bad(e.to_string()))?;
-        self.mapped.insert(location.to_owned(), bytes.clone());
+        let file = crate::mapped::map_file(&path).map_err(|e| bad(e.to_string()))?;
+        let bytes = file.bytes.clone();
+        self.mapped.insert(location.to_owned(), file);
         Ok(bytes)
     }
 }

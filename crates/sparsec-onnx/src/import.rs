@@ -28,12 +28,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use sparsec_graph::Graph;
 
 use crate::error::{Fault, OnnxError, Place, Problem, UnsupportedOp};
 use crate::external::ExternalFiles;
-use crate::proto::{GraphProto, ModelProto, NodeProto};
+use crate::mapped::{Mapping, Mappings};
+use crate::proto::{self, GraphProto, ModelProto, NodeProto};
 use crate::sparse::{self, Budget};
 use crate::{Options, tensor};
 use context::{Context, Operand};
@@ -44,13 +47,15 @@ pub use registry::supported_ops;
 /// Versions of the standard operator set that are read.
 pub(crate) const OPSETS: RangeInclusive<i64> = 11..=24;
 
-/// The graph of a model.
+/// The graph of a model. `pages` is the mapping that `bytes` belong to, where they do.
 pub(crate) fn import_model(
-    mut model: ModelProto,
-    file_size: u64,
+    bytes: Bytes,
+    pages: Option<Mapping>,
     base_dir: Option<&Path>,
     options: &Options,
 ) -> Result<Graph, OnnxError> {
+    let file_size = bytes.len() as u64;
+    let mut model = proto::decode(bytes)?;
     let mut graph = model.graph.take().ok_or(OnnxError::NoGraph)?;
     let opsets = Opsets::of(&model);
     let version = opsets.version("");
@@ -66,6 +71,10 @@ pub(crate) fn import_model(
         import.node(proto, &opsets);
     }
     import.outputs(&graph);
+    let mappings: Vec<Mapping> = pages.into_iter().chain(import.cx.files.mappings()).collect();
+    if !mappings.is_empty() {
+        import.cx.graph.set_pages(Some(Arc::new(Mappings(mappings))));
+    }
     match import.problems.is_empty() {
         true => Ok(import.cx.graph),
         false => Err(OnnxError::Invalid { problems: import.problems }),

@@ -36,14 +36,17 @@ pub struct Options {
     pub dims: BTreeMap<String, i64>,
 }
 
-/// Reads a model from a file, which stays mapped for as long as the graph has weights in it.
+/// Reads a model from a file, which stays mapped for as long as the graph has weights in it; the
+/// graph's [`Pages`](sparsec_graph::Pages) let go of its memory.
 ///
 /// # Errors
 ///
 /// See [`OnnxError`]: the file can't be read, is no ONNX model, or has operators or forms that are not supported.
 pub fn read_file(path: impl AsRef<Path>, options: &Options) -> Result<Graph, OnnxError> {
     let path = path.as_ref();
-    read_bytes(mapped::map_file(path)?, Some(path.parent().unwrap_or(Path::new("."))), options)
+    let base_dir = path.parent().unwrap_or(Path::new("."));
+    let mapped::MappedFile { bytes, pages } = mapped::map_file(path)?;
+    import::import_model(bytes, pages, Some(base_dir), options)
 }
 
 /// Reads a model from bytes. External data is looked for below `base_dir` and refused where there is none.
@@ -52,6 +55,5 @@ pub fn read_file(path: impl AsRef<Path>, options: &Options) -> Result<Graph, Onn
 ///
 /// As [`read_file`].
 pub fn read_bytes(bytes: Bytes, base_dir: Option<&Path>, options: &Options) -> Result<Graph, OnnxError> {
-    let size = bytes.len() as u64;
-    import::import_model(proto::decode(bytes)?, size, base_dir, options)
+    import::import_model(bytes, None, base_dir, options)
 }

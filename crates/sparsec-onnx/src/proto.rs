@@ -34,7 +34,7 @@ pub fn decode(bytes: Bytes) -> Result<ModelProto, OnnxError> {
 ///
 /// [`OnnxError::Io`] where the file can't be read, [`OnnxError::Decode`] where it is no ONNX model.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
-    decode(crate::mapped::map_file(path)?)
+    decode(crate::mapped::map_file(path)?.bytes)
 }
 
 /// Decodes a tensor that stands alone, as the standard's test data do (`input_0.pb`).

@@ -1,8 +1,8 @@
 //! Lets go of the bytes of constants that nothing uses.
 //!
-//! Passes add constants and never change them, so a folded weight leaves the weight that it was made from in the store.
-//! The graph keeps its store append-only, hence this pass builds the graph anew. It also numbers nodes in the order in
-//! which they are computed.
+//! Passes add constants and never change them, so a folded weight leaves the weight that it was made from in the store;
+//! large ones are removed at once, small ones stay. Ids are never used again, hence this pass builds the graph anew. It
+//! also numbers nodes in the order in which they are computed.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ pub fn drop_unused_constants(graph: &mut Graph) -> Result<PassStats, PassError> 
         return Ok(PassStats::default());
     }
     let mut fresh = Graph::new(graph.name());
+    fresh.set_pages(graph.pages().cloned());
     let mut values: BTreeMap<ValueId, ValueId> = BTreeMap::new();
     for &input in graph.inputs() {
         let value = graph.value(input);

@@ -1,6 +1,6 @@
 //! Counts multiply-adds.
 
-use sparsec_graph::{Bindings, Dim, Graph, Node, Op, TensorData, ValueId};
+use sparsec_graph::{Bindings, DType, Dim, Graph, Node, Op, TensorData, ValueId};
 
 /// Multiply-adds of the convolutions and contractions of a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub fn count_macs(graph: &Graph) -> Macs {
         if let Some(macs) = node_macs(graph, node) {
             sum.dense += macs.dense;
             sum.nonzero += macs.nonzero;
+            graph.release_pages();
         }
     }
     sum
@@ -59,9 +60,10 @@ fn extent(dim: &Dim) -> Option<u64> {
 
 fn nonzeros(data: &TensorData) -> u64 {
     let size = data.dtype.size();
-    let count = match data.as_f32() {
-        Some(values) => values.iter().filter(|&&v| v != 0.0).count(),
-        None => data.bytes.chunks_exact(size).filter(|element| element.iter().any(|&b| b != 0)).count(),
+    let count = match data.dtype {
+        // All bits but the sign, of bytes that may lie anywhere.
+        DType::F32 => data.bytes.as_chunks().0.iter().filter(|&&v| u32::from_le_bytes(v) << 1 != 0).count(),
+        _ => data.bytes.chunks_exact(size).filter(|element| element.iter().any(|&b| b != 0)).count(),
     };
     count as u64
 }

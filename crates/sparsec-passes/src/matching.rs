@@ -108,7 +108,26 @@ fn retire(graph: &mut Graph, id: NodeId) {
         if graph.contains(id) && graph.node(id).results.iter().all(unused) {
             let operands = graph.node(id).operands.clone();
             graph.remove_node(id);
-            work.extend(operands.into_iter().filter_map(|operand| graph.producer(operand)));
+            for operand in operands {
+                release_constant(graph, operand);
+                work.extend(graph.producer(operand));
+            }
         }
     }
+}
+
+/// A constant of fewer bytes may stay until [`crate::drop_unused_constants`] runs: finding out whether it is used takes
+/// longer than it is worth.
+const LARGE_BYTES: usize = 1 << 16;
+
+/// Lets go of the bytes of a large constant that nothing uses any more, so that weights are not in memory twice while a
+/// pass replaces them. Called after each replacement of a weight: what the new one was made from is no longer looked at.
+pub(crate) fn release_constant(graph: &mut Graph, value: ValueId) {
+    if graph.constant(value).is_none_or(|c| c.data.bytes.len() < LARGE_BYTES) {
+        return;
+    }
+    if graph.users(value).is_empty() && !graph.is_output(value) {
+        graph.remove_constant(value);
+    }
+    graph.release_pages();
 }

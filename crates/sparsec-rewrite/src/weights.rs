@@ -84,7 +84,8 @@ pub(crate) fn analyse_weights(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(source) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let weight = analyse(source, machine);
+                    let weight = analyse(graph, source, machine);
+                    graph.release_pages();
                     if let Ok(mut results) = results.lock() {
                         results.insert(source.value, weight);
                     }
@@ -126,22 +127,26 @@ fn is_vector_product(graph: &Graph, node: &sparsec_graph::Node) -> bool {
     spec.rhs.iter().zip(&graph.ty(x).shape).all(|(label, extent)| !spec.out.contains(label) || extent.is(1))
 }
 
-fn analyse(source: &Source<'_>, machine: &Machine) -> Result<Weight, RewriteError> {
+fn analyse(graph: &Graph, source: &Source<'_>, machine: &Machine) -> Result<Weight, RewriteError> {
     let data = source.data;
     match data.dtype {
-        DType::F32 => analyse_as::<f32>(source, machine),
-        DType::F64 => analyse_as::<f64>(source, machine),
-        DType::I8 => analyse_as::<i8>(source, machine),
-        DType::U8 => analyse_as::<u8>(source, machine),
-        DType::I32 => analyse_as::<i32>(source, machine),
+        DType::F32 => analyse_as::<f32>(graph, source, machine),
+        DType::F64 => analyse_as::<f64>(graph, source, machine),
+        DType::I8 => analyse_as::<i8>(graph, source, machine),
+        DType::U8 => analyse_as::<u8>(graph, source, machine),
+        DType::I32 => analyse_as::<i32>(graph, source, machine),
         _ => dense_weight(source, 1.0),
     }
 }
 
-fn analyse_as<T: Element + bytemuck::Pod>(source: &Source<'_>, machine: &Machine) -> Result<Weight, RewriteError> {
+fn analyse_as<T: Element + bytemuck::Pod>(
+    graph: &Graph,
+    source: &Source<'_>,
+    machine: &Machine,
+) -> Result<Weight, RewriteError> {
     let (rows, positions, channels) = source.extents;
     let cols = positions * channels;
-    let values = source.data.values::<T>().unwrap_or_default();
+    let values = graph.values::<T>(source.data).unwrap_or_default();
     let nonzeros = values.iter().filter(|v| !v.is_zero()).count();
     let density = if values.is_empty() { 0.0 } else { nonzeros as f64 / values.len() as f64 };
     let free = matches!(source.forced, None | Some(Format::Dense));

@@ -33,7 +33,7 @@ pub enum CompileError {
         /// The model.
         model: String,
         /// What the pass says.
-        source: sparsec_passes::PassError,
+        source: Box<sparsec_passes::PassError>,
     },
     /// The rewriting failed.
     #[error("{model}: {source}")]
@@ -41,7 +41,7 @@ pub enum CompileError {
         /// The model.
         model: String,
         /// What it says.
-        source: sparsec_rewrite::RewriteError,
+        source: Box<sparsec_rewrite::RewriteError>,
     },
     /// The lowering failed.
     #[error("{model}: {source}")]

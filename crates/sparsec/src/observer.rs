@@ -8,7 +8,8 @@ use crate::CompileError;
 
 /// Is told about each stage. Both functions do nothing by default.
 pub trait Observer {
-    /// A stage begins. Stages have the names `read`, those of the graph passes, `rewrite`, `lower`, `emit`, `package`.
+    /// A stage begins. Stages have the names `read`, those of the graph passes, `rewrite`, `lower`, `weights`, `emit`,
+    /// `package`.
     fn started(&mut self, stage: &str) {
         let _ = stage;
     }

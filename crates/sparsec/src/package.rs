@@ -1,9 +1,8 @@
-//! The last stage: files.
+//! Files: the weights before there is code, the rest as the last stage.
 
 use std::path::{Path, PathBuf};
 
-use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, TargetInfo};
-use sparsec_graph::Graph;
+use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, StagedWeights, TargetInfo};
 use sparsec_llvm::{Emitted, Target};
 use sparsec_lower::KernelDump;
 use sparsec_tir::{ConstantData, Program, print_coordinate, print_kernel};
@@ -14,17 +13,34 @@ use crate::{CompileError, CompileOptions, Emit};
 /// What all stages made.
 pub(crate) struct Parts<'a> {
     pub(crate) label: &'a str,
-    pub(crate) graph: &'a Graph,
+    /// The text of the graph, where it is asked for.
+    pub(crate) graph: Option<String>,
     pub(crate) program: &'a Program,
-    pub(crate) data: &'a dyn ConstantData,
     pub(crate) dumps: &'a [KernelDump],
     pub(crate) emitted: &'a Emitted,
     pub(crate) inspection: &'a Inspection,
 }
 
+/// Writes the weights to where [`package`] finds them; `None` where the options name no folder.
+pub(crate) fn stage_weights(
+    label: &str,
+    program: &Program,
+    data: &dyn ConstantData,
+    options: &CompileOptions,
+) -> Result<Option<StagedWeights>, CompileError> {
+    let Some(output) = &options.output else { return Ok(None) };
+    sparsec_artifact::stage_weights(&output.folder, program, data, options.target.triple())
+        .map(Some)
+        .map_err(|source| CompileError::Package { model: label.to_owned(), source })
+}
+
 /// Writes what the options ask for; returns the files. Nothing is written where the options name no folder.
-pub(crate) fn package(parts: &Parts<'_>, options: &CompileOptions) -> Result<Vec<PathBuf>, CompileError> {
-    let Some(output) = &options.output else { return Ok(Vec::new()) };
+pub(crate) fn package(
+    weights: Option<StagedWeights>,
+    parts: &Parts<'_>,
+    options: &CompileOptions,
+) -> Result<Vec<PathBuf>, CompileError> {
+    let (Some(weights), Some(output)) = (weights, &options.output) else { return Ok(Vec::new()) };
     let fail = |source: ArtifactError| CompileError::Package { model: parts.label.to_owned(), source };
     let report = serde_json::to_value(parts.inspection).map_err(|e| fail(e.into()))?;
     let code = Code {
@@ -39,7 +55,7 @@ pub(crate) fn package(parts: &Parts<'_>, options: &CompileOptions) -> Result<Vec
         objects: options.emits(Emit::Object),
         ..ArtifactOptions::new(target_info(&options.target))
     };
-    let written = sparsec_artifact::write(&output.folder, parts.program, parts.data, &code, &artifact, report.clone());
+    let written = sparsec_artifact::write_with(weights, parts.program, &code, &artifact, report.clone());
     let mut files = list(written.map_err(fail)?);
 
     let mut put = |extension: &str, text: String| {
@@ -48,8 +64,8 @@ pub(crate) fn package(parts: &Parts<'_>, options: &CompileOptions) -> Result<Vec
         files.push(path);
         Ok::<_, CompileError>(())
     };
-    if options.emits(Emit::Graph) {
-        put("graph", parts.graph.to_string())?;
+    if let Some(text) = &parts.graph {
+        put("graph", text.clone())?;
     }
     if options.emits(Emit::Tir) {
         put("tir", kernels_text(parts.program, parts.dumps))?;

@@ -20,7 +20,7 @@ use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, package};
 pub struct Compiled {
     /// Name of the library and prefix of its symbols.
     pub name: String,
-    /// The graph as it was lowered.
+    /// The graph as it was lowered, without its constants, whose bytes are in the library.
     pub graph: Graph,
     /// Kernels, memory and launches.
     pub program: Program,
@@ -49,10 +49,13 @@ pub struct Rewriting {
 #[must_use]
 pub fn stage_names() -> Vec<&'static str> {
     let passes = sparsec_passes::PIPELINE.iter().map(|pass| pass.name);
-    std::iter::once("read").chain(passes).chain(["rewrite", "lower", "emit", "package"]).collect()
+    std::iter::once("read").chain(passes).chain(["rewrite", "lower", "weights", "emit", "package"]).collect()
 }
 
-/// Compiles a model: read, verify, fold and recognise, propagate sparsity, choose formats, lower, emit, package.
+/// Compiles a model: read, verify, fold and recognise, propagate sparsity, choose formats, lower, write the
+/// weights, emit, package.
+///
+/// The model is let go of before machine code is made, so the memory that each takes does not add up.
 ///
 /// # Errors
 /// Where the model is invalid or uses what is not supported, where a file can't be written, and where the observer stops.
@@ -64,22 +67,26 @@ pub fn compile(
     let label = source.label();
     let name = library_name(options.name.as_deref().unwrap_or(&source.stem()));
     let graph = read(&source, options, observer)?;
-    let Rewriting { graph, mut inspection, nominal } = rewrite(&label, graph, options, observer)?;
+    let Rewriting { mut graph, mut inspection, nominal } = rewrite(&label, graph, options, observer)?;
     inspection.model = source.file_name();
     let Lowered { mut program, data, dumps } = lower(&label, &graph, options, observer)?;
     program.name.clone_from(&name);
     inspection.add_program(&program);
+    let text = options.emits(Emit::Graph).then(|| graph.to_string());
+    let write = || package::stage_weights(&label, &program, &data, options);
+    let weights = stage(observer, "weights", write, |_| list_constants(&program))?;
+    drop(data);
+    graph.strip_constants();
     let emitted = emit(&label, &program, options, observer)?;
     let parts = package::Parts {
         label: &label,
-        graph: &graph,
+        graph: text,
         program: &program,
-        data: &data,
         dumps: &dumps,
         emitted: &emitted,
         inspection: &inspection,
     };
-    let files = stage(observer, "package", || package::package(&parts, options), |files| list_files(files))?;
+    let files = stage(observer, "package", || package::package(weights, &parts, options), |files| list_files(files))?;
     Ok(Compiled { name, graph, program, emitted, inspection, nominal, files })
 }
 
@@ -144,7 +151,7 @@ pub fn rewrite(
     let nominal = rewriting.nominal_dims(&graph);
     let run = || {
         let rewritten = sparsec_rewrite::rewrite(&graph, &rewriting)
-            .map_err(|source| CompileError::Rewrite { model: label.to_owned(), source })?;
+            .map_err(|source| CompileError::Rewrite { model: label.to_owned(), source: Box::new(source) })?;
         verify(label, "rewrite", &rewritten.graph)?;
         Ok(rewritten)
     };
@@ -175,7 +182,7 @@ fn run_passes(label: &str, graph: &mut Graph, observer: &mut dyn Observer) -> Re
             flow
         }
     });
-    result.map_err(|source| CompileError::Pass { model: label.to_owned(), source })?;
+    result.map_err(|source| CompileError::Pass { model: label.to_owned(), source: Box::new(source) })?;
     match stopped {
         Some(stage) => Err(CompileError::Stopped { stage }),
         None => Ok(shapes),
@@ -248,6 +255,11 @@ fn library_name(name: &str) -> String {
         clean.insert_str(0, "model_");
     }
     clean
+}
+
+/// One line per constant: its size and its name.
+fn list_constants(program: &Program) -> String {
+    program.constants.iter().map(|c| format!("{:>12} {}\n", c.bytes, c.name)).collect()
 }
 
 fn list_files(files: &[PathBuf]) -> String {

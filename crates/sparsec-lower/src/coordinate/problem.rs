@@ -58,7 +58,7 @@ pub(crate) fn coordinate_kernel(p: &WeightProblem, weight: &WeightMatrix) -> Res
         data.axes.insert(COLUMNS, AxisData { indptr, indices });
         AxisKind::SparseVariable { parent: ROWS, len: cols as u64, nnz: nnz as u64 }
     };
-    let mut values = weight.dense();
+    let mut values = weight.dense().into_owned();
     values.retain(|v| dense || *v != 0.0);
     let mut kinds: Vec<AxisKind> = extents.into_iter().map(|len| AxisKind::DenseFixed { len }).collect();
     kinds[1] = AxisKind::DenseFixed { len: Expr::int(rows as i64) };

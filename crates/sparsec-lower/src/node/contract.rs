@@ -41,6 +41,7 @@ pub(super) fn lower_contract(l: &mut Lowering<'_>, id: NodeId, spec: &ContractSp
         _ => false,
     };
     let weight = constant.filter(|_| canonical).and_then(|c| WeightMatrix::new(&c.data, c.data.shape[0], 1));
+    let weight = weight.map(|w| w.with_pages(l.graph.pages()));
     let all_f32 = operands.elems[RHS] == Scalar::F32 && operands.elems[OUT] == Scalar::F32;
     match weight {
         Some(weight) if all_f32 => lower_weight(l, node, spec, &operands, &weight),

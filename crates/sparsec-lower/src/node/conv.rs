@@ -24,7 +24,8 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
     }
     let shape = w.const_shape().unwrap_or_default();
     let weight = WeightMatrix::new(&constant.data, shape[0] as usize, attrs.groups as usize)
-        .ok_or_else(|| unsupported("only f32 weights are supported, and groups that divide the outputs"))?;
+        .ok_or_else(|| unsupported("only f32 weights are supported, and groups that divide the outputs"))?
+        .with_pages(l.graph.pages());
     let window = |axis: usize| {
         // A missing vertical axis is one row.
         let axis = axis as i64 + x.rank() as i64 - 4;

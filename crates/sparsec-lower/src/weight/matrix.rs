@@ -1,6 +1,9 @@
 //! A constant weight as a matrix of outputs x columns, columns in `(channel, kh, kw)` order.
 
-use sparsec_graph::TensorData;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sparsec_graph::{DType, Pages, TensorData};
 use sparsec_sparse::{Format, FormatError, Pattern};
 
 /// A weight: outputs x (channels x kernel elements), row-major, in the order in which ONNX stores a convolution.
@@ -15,18 +18,26 @@ pub(crate) struct WeightMatrix {
     group_cols: usize,
     groups: usize,
     nonzeros: usize,
+    pages: Option<Arc<dyn Pages>>,
 }
 
 impl WeightMatrix {
     /// A weight of `outputs` rows in `groups` groups. `None` where the data is not `f32` or the groups don't divide.
     pub(crate) fn new(data: &TensorData, outputs: usize, groups: usize) -> Option<Self> {
-        let values = data.as_f32()?;
-        if outputs == 0 || groups == 0 || outputs % groups != 0 || values.len() % outputs != 0 {
+        // The bytes may lie anywhere; looking at them one by one needs no copy.
+        let (values, _) = data.bytes.as_chunks();
+        let fits = data.dtype == DType::F32 && outputs > 0 && groups > 0;
+        if !fits || outputs % groups != 0 || values.len() % outputs != 0 {
             return None;
         }
-        let nonzeros = values.iter().filter(|v| **v != 0.0).count();
+        let nonzeros = values.iter().filter(|&&v| f32::from_le_bytes(v) != 0.0).count();
         let group_cols = values.len() / outputs;
-        Some(WeightMatrix { data: data.clone(), outputs, group_cols, groups, nonzeros })
+        Some(WeightMatrix { data: data.clone(), outputs, group_cols, groups, nonzeros, pages: None })
+    }
+
+    /// Says what the data is borrowed from.
+    pub(crate) fn with_pages(self, pages: Option<&Arc<dyn Pages>>) -> Self {
+        WeightMatrix { pages: pages.cloned(), ..self }
     }
 
     /// Rows.
@@ -54,10 +65,13 @@ impl WeightMatrix {
     }
 
     /// All elements, groups expanded.
-    pub(crate) fn dense(&self) -> Vec<f32> {
-        let values = self.data.as_f32().unwrap_or_default();
+    pub(crate) fn dense(&self) -> Cow<'_, [f32]> {
+        let values: Cow<'_, [f32]> = match bytemuck::try_cast_slice(&self.data.bytes) {
+            Ok(aligned) => Cow::Borrowed(aligned),
+            Err(_) => Cow::Owned(self.data.copy_values(self.pages.as_deref()).unwrap_or_default()),
+        };
         if self.groups == 1 {
-            return values.into_owned();
+            return values;
         }
         let cols = self.cols();
         let per_group = self.outputs / self.groups;
@@ -66,7 +80,7 @@ impl WeightMatrix {
             let at = row * cols + row / per_group * self.group_cols;
             dense[at..at + self.group_cols].copy_from_slice(line);
         }
-        dense
+        Cow::Owned(dense)
     }
 
     /// Where the nonzeros are.

@@ -137,7 +137,7 @@ impl Analysis {
         }
         let axes = WeightAxes { operand: 1, rows: 0, columns: 1 };
         let inputs = self.along(x, 1).map(|channels| channels.constants.as_slice());
-        let constants = row_constants(weight, axes, groups, inputs, padded, bias)?;
+        let constants = row_constants(graph, weight, axes, groups, inputs, padded, bias)?;
         if groups == 1 && inputs.is_some() {
             self.consumers.push(Consumer { node: id, data: x, weight: axes, padded });
         }
@@ -183,7 +183,7 @@ impl Analysis {
             self.pin_value(data);
         }
         let inputs = self.along(data, data_axis).map(|channels| channels.constants.as_slice());
-        let constants = row_constants(weight, axes, 1, inputs, false, |_| 0.0)?;
+        let constants = row_constants(graph, weight, axes, 1, inputs, false, |_| 0.0)?;
         if inputs.is_some() {
             self.consumers.push(Consumer { node: id, data, weight: axes, padded: false });
         }
@@ -208,6 +208,7 @@ pub(super) fn channels_along(graph: &Graph, value: ValueId, axis: usize) -> Opti
 /// The constant that each output channel is: the bias where the row is zero, or meets constants only. With padding the only
 /// constant that is the same everywhere is 0.
 fn row_constants(
+    graph: &Graph,
     weight: &TensorData,
     axes: WeightAxes,
     groups: usize,
@@ -215,7 +216,7 @@ fn row_constants(
     padded: bool,
     bias: impl Fn(usize) -> f64,
 ) -> Option<Vec<Option<f32>>> {
-    let values = weight.as_f32()?;
+    let values = graph.values::<f32>(weight)?;
     let (rows, columns) = (weight.shape[axes.rows], weight.shape[axes.columns]);
     // Row-major with rows and columns in either order, and any kernel after them.
     let kernel: usize = weight.shape[2..].iter().product();

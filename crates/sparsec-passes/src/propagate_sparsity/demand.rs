@@ -54,7 +54,7 @@ pub(super) fn pin_demanded(graph: &Graph, analysis: &mut Analysis) -> BTreeMap<N
 /// Pins the channels of unknown value that meet a column with a nonzero, and collects the others.
 fn constant_columns(graph: &Graph, analysis: &mut Analysis, consumer: &Consumer) -> Option<Fold> {
     let weight = weight_data(graph, graph.node(consumer.node).operands[consumer.weight.operand])?;
-    let nonzero = nonzero_columns(weight, consumer.weight)?;
+    let nonzero = nonzero_columns(graph, weight, consumer.weight)?;
     let Analysis { classes, channels, .. } = analysis;
     let channels = channels.get(&consumer.data)?;
     let mut fold = Fold {
@@ -78,8 +78,8 @@ fn constant_columns(graph: &Graph, analysis: &mut Analysis, consumer: &Consumer)
     Some(fold)
 }
 
-fn nonzero_columns(weight: &TensorData, axes: WeightAxes) -> Option<Vec<bool>> {
-    let values = weight.as_f32()?;
+fn nonzero_columns(graph: &Graph, weight: &TensorData, axes: WeightAxes) -> Option<Vec<bool>> {
+    let values = graph.values::<f32>(weight)?;
     let run: usize = weight.shape[axes.columns + 1..].iter().product();
     let mut nonzero = vec![false; weight.shape[axes.columns]];
     for slab in values.chunks_exact((run * nonzero.len()).max(1)) {

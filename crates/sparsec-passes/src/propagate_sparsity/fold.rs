@@ -1,6 +1,6 @@
 //! Folding the columns of constant channels.
 
-use sparsec_graph::TensorData;
+use sparsec_graph::{Graph, TensorData};
 
 use super::demand::Fold;
 
@@ -13,8 +13,8 @@ pub(super) struct Folded {
 }
 
 /// Moves the columns of constant channels into the bias or the carrier's column, and makes them zero.
-pub(super) fn fold_columns(weight: &TensorData, fold: &Fold) -> Option<Folded> {
-    let mut values = weight.as_f32()?.into_owned();
+pub(super) fn fold_columns(graph: &Graph, weight: &TensorData, fold: &Fold) -> Option<Folded> {
+    let mut values: Vec<f32> = weight.copy_values(graph.pages().map(AsRef::as_ref))?;
     let axes = fold.weight;
     let (rows, columns) = (weight.shape[axes.rows], weight.shape[axes.columns]);
     let kernel: usize = weight.shape[2..].iter().product();

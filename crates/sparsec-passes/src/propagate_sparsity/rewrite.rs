@@ -8,6 +8,7 @@ use super::analyse::Analysis;
 use super::demand::Fold;
 use super::fold::fold_columns;
 use crate::PassError;
+use crate::matching::release_constant;
 use crate::tensor::{channel_shape, from_f64, keep_along};
 
 /// How much was done.
@@ -120,7 +121,7 @@ impl Rewriter<'_> {
         let mut weight = constant.data.clone();
         let mut operands = node.operands.clone();
         let mut bias: Option<Vec<f64>> = None;
-        if let Some(folded) = fold.and_then(|fold| fold_columns(&weight, fold)) {
+        if let Some(folded) = fold.and_then(|fold| fold_columns(self.graph, &weight, fold)) {
             weight = folded.weight;
             bias = folded.bias;
             self.outcome.folded += fold.map_or(0, |fold| fold.zeroed.len());
@@ -150,6 +151,7 @@ impl Rewriter<'_> {
             }
         }
         self.graph.set_operands(id, operands);
+        release_constant(self.graph, node.operands[operand]);
     }
 
     /// Slices a convolution's bias, adds to it, or makes one. `extra` has an entry per row that stays.
