@@ -110,7 +110,7 @@ fn compute(graph: &Graph, id: NodeId) -> Result<Option<TensorData>, PassError> {
         (Op::Reshape(_), [x]) => {
             return Ok(Some(TensorData { dtype: x.dtype, shape, bytes: x.bytes.clone() }));
         }
-        (Op::Transpose(perm), [x]) => return Ok(Some(transpose(x, perm))),
+        (Op::Transpose(perm), [x]) => return Ok(Some(transpose(x, perm, graph.pages().map(AsRef::as_ref)))),
         _ => {}
     }
     let bytes = shape.iter().product::<usize>() * dtype(graph, node).size();

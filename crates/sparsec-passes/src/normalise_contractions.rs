@@ -64,7 +64,8 @@ fn normalise(graph: &mut Graph, id: NodeId, spec: &ContractSpec, x: ValueId, y: 
             bytes: constant.data.bytes.clone(),
         };
         let name = constant.name.clone();
-        graph.add_constant(name, transpose(&squeezed, &perm))
+        let transposed = transpose(&squeezed, &perm, graph.pages().map(AsRef::as_ref));
+        graph.add_constant(name, transposed)
     };
     replace_node(graph, id, Op::Contract(spec), &[weight, data]).map(|_| true)
 }

@@ -1,7 +1,7 @@
 //! Constant tensors: reading, transposing, slicing.
 
 use bytes::Bytes;
-use sparsec_graph::{DType, Graph, TensorData, ValueId};
+use sparsec_graph::{DType, Graph, Pages, TensorData, ValueId};
 
 /// The elements of a floating-point tensor as `f64`.
 pub(crate) fn to_f64(data: &TensorData) -> Option<Vec<f64>> {
@@ -55,55 +55,65 @@ pub(crate) fn channel_shape(rank: usize, axis: usize, channels: usize) -> Vec<us
     shape
 }
 
-/// The tensor whose axis `i` is axis `perm[i]` of `data`.
-pub(crate) fn transpose(data: &TensorData, perm: &[usize]) -> TensorData {
+/// The tensor whose axis `i` is axis `perm[i]` of `data`. What `data` borrows from `pages` is let go of on the way, so that
+/// a matrix and its transpose are not in memory together.
+pub(crate) fn transpose(data: &TensorData, perm: &[usize], pages: Option<&dyn Pages>) -> TensorData {
     let shape: Vec<usize> = perm.iter().map(|&p| data.shape[p]).collect();
     // Axes of extent 1 don't move anything: without them most transposes of weights are of two axes.
     let moved: Vec<usize> = perm.iter().copied().filter(|&p| data.shape[p] != 1).collect();
     let bytes = if moved.is_sorted() {
         data.bytes.clone()
     } else {
-        Bytes::from(permute(&data.bytes, data.dtype.size(), &strides(&data.shape), &data.shape, &moved))
+        let done = || pages.into_iter().for_each(Pages::release);
+        let permuted = match data.dtype.size() {
+            1 => permute::<1>(data, &moved, &done),
+            2 => permute::<2>(data, &moved, &done),
+            4 => permute::<4>(data, &moved, &done),
+            _ => permute::<8>(data, &moved, &done),
+        };
+        Bytes::from(permuted)
     };
     TensorData { dtype: data.dtype, shape, bytes }
 }
 
-fn permute(bytes: &[u8], size: usize, strides: &[usize], shape: &[usize], axes: &[usize]) -> Vec<u8> {
-    match size {
-        1 => permute_elements::<1>(bytes, strides, shape, axes),
-        2 => permute_elements::<2>(bytes, strides, shape, axes),
-        4 => permute_elements::<4>(bytes, strides, shape, axes),
-        _ => permute_elements::<8>(bytes, strides, shape, axes),
-    }
-}
+/// Bytes of the source that are read before it is let go of.
+const PANEL: usize = 1 << 23;
 
-fn permute_elements<const SIZE: usize>(bytes: &[u8], strides: &[usize], shape: &[usize], axes: &[usize]) -> Vec<u8> {
+/// Calls `done` after each panel of the source.
+fn permute<const SIZE: usize>(data: &TensorData, axes: &[usize], done: &dyn Fn()) -> Vec<u8> {
     /// Rows and columns are copied in squares of this side, so that both sides stay in the cache.
     const TILE: usize = 16;
-    let mut out = vec![0; bytes.len()];
-    let ([outer @ .., last], false) = (axes, bytes.is_empty()) else { return out };
-    let (from, _) = bytes.as_chunks::<SIZE>();
+    let (shape, strides) = (&data.shape, strides(&data.shape));
+    let mut out = vec![0; data.bytes.len()];
+    let ([outer @ .., last], false) = (axes, data.bytes.is_empty()) else { return out };
+    let (from, _) = data.bytes.as_chunks::<SIZE>();
     let (to, _) = out.as_chunks_mut::<SIZE>();
     let (inner, step) = (shape[*last], strides[*last]);
+    // Columns of the result are slices of the source: contiguous ones, where they are along its first axis.
+    let panel = (PANEL / (step * SIZE)).max(TILE);
     let mut starts = Vec::with_capacity(TILE);
-    for (block, rows) in to.chunks_mut(TILE * inner).enumerate() {
-        starts.clear();
-        starts.extend((block * TILE..block * TILE + rows.len() / inner).map(|mut row| {
-            let mut start = 0;
-            for &axis in outer.iter().rev() {
-                start += row % shape[axis] * strides[axis];
-                row /= shape[axis];
-            }
-            start
-        }));
-        for column in (0..inner).step_by(TILE) {
-            let end = inner.min(column + TILE);
-            for (row, start) in rows.chunks_exact_mut(inner).zip(&starts) {
-                for (j, element) in (column..end).zip(&mut row[column..end]) {
-                    *element = from[start + j * step];
+    for first in (0..inner).step_by(panel) {
+        let columns = first..inner.min(first + panel);
+        for (block, rows) in to.chunks_mut(TILE * inner).enumerate() {
+            starts.clear();
+            starts.extend((block * TILE..block * TILE + rows.len() / inner).map(|mut row| {
+                let mut start = 0;
+                for &axis in outer.iter().rev() {
+                    start += row % shape[axis] * strides[axis];
+                    row /= shape[axis];
+                }
+                start
+            }));
+            for column in columns.clone().step_by(TILE) {
+                let end = columns.end.min(column + TILE);
+                for (row, start) in rows.chunks_exact_mut(inner).zip(&starts) {
+                    for (j, element) in (column..end).zip(&mut row[column..end]) {
+                        *element = from[start + j * step];
+                    }
                 }
             }
         }
+        done();
     }
     out
 }
@@ -141,11 +151,11 @@ mod tests {
     #[test]
     fn transposes_any_axes() {
         let data = TensorData::i64(&[2, 3, 1, 2], (0..12).collect());
-        let turned = transpose(&data, &[3, 2, 0, 1]);
+        let turned = transpose(&data, &[3, 2, 0, 1], None);
         assert_eq!(turned.shape, [2, 1, 2, 3]);
         assert_eq!(turned.as_i64().unwrap(), [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]);
         let big = TensorData::i64(&[70, 45], (0..70 * 45).collect());
-        let values = transpose(&big, &[1, 0]).as_i64().unwrap();
+        let values = transpose(&big, &[1, 0], None).as_i64().unwrap();
         assert!((0..45).all(|i| (0..70).all(|j| values[i * 70 + j] == (j * 45 + i) as i64)));
     }
 

@@ -156,12 +156,8 @@ fn analyse_as<T: Element + bytemuck::Pod>(
     let pattern = if positions == 1 {
         Pattern::of(rows, cols, &values)
     } else {
-        // [m, c, positions] -> [m, positions, c], one row at a time.
-        let mut channels_last = Vec::with_capacity(values.len());
-        for row in values.chunks_exact(cols.max(1)) {
-            channels_last.extend((0..cols).map(|i| row[i % channels * positions + i / channels]));
-        }
-        Pattern::of(rows, cols, &channels_last)
+        // [m, c, positions] seen as [m, positions, c].
+        Pattern::from_fn(rows, cols, |row, i| !values[row * cols + i % channels * positions + i / channels].is_zero())
     };
     let failed = |format: &Format| {
         let (name, format) = (source.name.to_owned(), format.clone());

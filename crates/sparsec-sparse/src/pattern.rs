@@ -37,6 +37,26 @@ impl Pattern {
         Ok(Self { rows, cols, row_ptr, col_idx })
     }
 
+    /// The pattern of the elements for which `is_nonzero(row, col)` holds: of values in any order, without a copy.
+    ///
+    /// # Errors
+    /// When the matrix has more columns than an index can name, or a size overflows.
+    pub fn from_fn(
+        rows: usize,
+        cols: usize,
+        is_nonzero: impl Fn(usize, usize) -> bool,
+    ) -> Result<Self, FormatError> {
+        check_shape(rows, cols, rows.saturating_mul(cols))?;
+        let mut row_ptr = Vec::with_capacity(rows + 1);
+        let mut col_idx = Vec::new();
+        row_ptr.push(0);
+        for row in 0..rows {
+            col_idx.extend((0..cols).zip(0u32..).filter(|&(col, _)| is_nonzero(row, col)).map(|(_, col)| col));
+            row_ptr.push(col_idx.len());
+        }
+        Ok(Self { rows, cols, row_ptr, col_idx })
+    }
+
     /// A pattern from compressed rows: row `i` holds `col_idx[row_ptr[i]..row_ptr[i + 1]]`.
     ///
     /// # Errors
