@@ -65,6 +65,8 @@ statuses! {
     Alignment = 16, "SPARSEC_BAD_ALIGNMENT", "a pointer is not aligned as it must be";
     /// The number of threads is out of range.
     Threads = 17, "SPARSEC_BAD_THREADS", "the number of threads is out of range";
+    /// The dimensions break a constraint of the model.
+    OutOfRange = 18, "SPARSEC_OUT_OF_RANGE", "a symbolic dimension is outside the range that the model allows";
 }
 
 impl Status {

@@ -40,6 +40,9 @@ pub struct Manifest {
     pub target: TargetInfo,
     /// Names of the dimensions that are known only at run time.
     pub symbols: Vec<String>,
+    /// What the model demands of them beside being dimensions, a sentence for each.
+    #[serde(default)]
+    pub constraints: Vec<String>,
     /// Inputs in order.
     pub inputs: Vec<ManifestPort>,
     /// Outputs in order.
@@ -77,6 +80,7 @@ impl Manifest {
             compiler_version: env!("CARGO_PKG_VERSION").to_owned(),
             target,
             symbols: program.symbols.clone(),
+            constraints: program.constraints.iter().map(|c| c.message.clone()).collect(),
             inputs: program.inputs.iter().map(port).collect(),
             outputs: program.outputs.iter().map(port).collect(),
             code_bytes,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use sparsec_graph::{Def, Dim, Graph, Op, Pages, Symbol, ValueId};
+use sparsec_graph::{Def, Dim, Graph, NodeId, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, Kernel, Launch, Port, Program, expand_math, lower_to_flat,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Expr, Kernel, Launch, Port, Program, expand_math, lower_to_flat,
 };
 
+use crate::constraint::{Condition, equal, is_never_negative, slice_stays_inside};
 use crate::context::{BuiltKernel, program_expr, scalar_of};
 use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
@@ -97,6 +98,7 @@ pub(crate) struct Lowering<'g> {
     flat: Vec<Kernel>,
     known: BTreeMap<String, u32>,
     launches: Vec<PlannedLaunch>,
+    conditions: Vec<Condition>,
 }
 
 /// Lowers a graph whose weights have formats.
@@ -124,9 +126,11 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
         flat: Vec::new(),
         known: BTreeMap::new(),
         launches: Vec::new(),
+        conditions: Vec::new(),
     };
     l.place_outputs();
     for id in graph.topological_order() {
+        l.require_extents(id);
         lower_node(&mut l, id)?;
         // Its weights were looked at, and are next needed when they are written.
         graph.release_pages();
@@ -147,6 +151,40 @@ pub(crate) fn root(graph: &Graph, mut value: ValueId) -> ValueId {
 }
 
 impl Lowering<'_> {
+    /// Demands what a node takes for granted of extents that are open.
+    fn require_extents(&mut self, id: NodeId) {
+        let node = self.graph.node(id);
+        for &result in &node.results {
+            for extent in &self.graph.ty(result).shape {
+                let reason = format!("`{}` has the shape {}", node.name, self.graph.ty(result));
+                self.require([Condition { at_least_zero: extent.clone(), reason }]);
+            }
+        }
+        match &node.op {
+            Op::Slice(axes) => {
+                for (extent, slice) in self.graph.ty(node.operands[0]).shape.iter().zip(axes) {
+                    self.require(slice_stays_inside(&node.name, extent, slice));
+                }
+            }
+            Op::Reshape(_) => {
+                let (from, to) = (self.graph.ty(node.operands[0]), self.graph.ty(node.result()));
+                let reason = format!("`{}` reshapes {from} to {to}", node.name);
+                self.require(equal(&reason, &from.elements(), &to.elements()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps the conditions that don't hold by themselves, each once.
+    fn require(&mut self, conditions: impl IntoIterator<Item = Condition>) {
+        for condition in conditions {
+            let known = |c: &Condition| c.at_least_zero == condition.at_least_zero;
+            if !is_never_negative(&condition.at_least_zero) && !self.conditions.iter().any(known) {
+                self.conditions.push(condition);
+            }
+        }
+    }
+
     /// Results that are outputs are computed where the caller wants them.
     fn place_outputs(&mut self) {
         for (i, (_, value)) in self.graph.outputs().iter().enumerate() {
@@ -317,6 +355,14 @@ impl Lowering<'_> {
                 })
                 .collect(),
             kernels: self.flat,
+            constraints: self
+                .conditions
+                .iter()
+                .map(|c| Constraint {
+                    expr: expr(&c.at_least_zero),
+                    message: format!("{}, which needs {} >= 0", c.reason, c.at_least_zero),
+                })
+                .collect(),
         };
         Lowered {
             program,
@@ -333,7 +379,8 @@ impl Lowering<'_> {
             self.graph.ty(value).shape.iter().for_each(|d| d.collect_symbols(&mut symbols));
         }
         let params = self.launches.iter().flat_map(|l| &l.params);
-        params.chain(&self.temporaries).for_each(|d| d.collect_symbols(&mut symbols));
+        let conditions = self.conditions.iter().map(|c| &c.at_least_zero);
+        params.chain(&self.temporaries).chain(conditions).for_each(|d| d.collect_symbols(&mut symbols));
         symbols.into_iter().collect()
     }
 }

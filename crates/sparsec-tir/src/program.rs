@@ -25,6 +25,17 @@ pub struct Program {
     pub kernels: Vec<Kernel>,
     /// What `run` does.
     pub launches: Vec<Launch>,
+    /// What must hold of the symbols before anything is run.
+    pub constraints: Vec<Constraint>,
+}
+
+/// A condition on the symbols, without which launches would reach outside their buffers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constraint {
+    /// Must be at least 0; over the symbols.
+    pub expr: Expr,
+    /// Why, as a sentence without its end: for people.
+    pub message: String,
 }
 
 /// An input or output of the model.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sparsec_tir::{
-    ArenaSlot, Argument, AxisData, AxisId, BufferData, ConstantData, ConstantInfo, CoordinateData, Expr, InterpError,
+    ArenaSlot, Argument, AxisData, AxisId, BufferData, ConstantData, ConstantInfo, Constraint, CoordinateData, Expr, InterpError,
     Launch, MapId, ParamId, Port, Program, Scalar, expand_math, lower_to_flat, parse_coordinate, parse_kernel,
     print_coordinate, print_kernel, run_coordinate, run_kernel, run_program, verify_coordinate, verify_flat,
     verify_position,
@@ -229,11 +229,15 @@ fn programs_run_their_launches() {
         arena_bytes: Some(n() * Expr::int(4) + Expr::int(64)),
         kernels: vec![parse_kernel(text).unwrap()],
         launches: vec![launch(Argument::Input(0), Argument::Arena(0)), launch(Argument::Arena(0), Argument::Output(0))],
+        constraints: vec![Constraint { expr: Expr::int(3) - n(), message: "at most 3".to_owned() }],
     };
     let constants = Constants([9.0_f32, 1.5].iter().flat_map(|v| v.to_le_bytes()).collect());
     let x = BufferData::from_f32(&[1.0, 2.0, 3.0]);
     let y = run_program(&program, &constants, &[3], std::slice::from_ref(&x)).unwrap();
     assert_eq!(y[0].to_f32(), [4.0, 5.0, 6.0]);
+    let long = BufferData::from_f32(&[0.0; 4]);
+    let error = run_program(&program, &constants, &[4], &[long]).unwrap_err();
+    assert!(error.to_string().ends_with("out of range: at most 3"), "{error}");
     let error = run_program(&program, &Constants(vec![]), &[3], &[x]).unwrap_err();
     assert_eq!(error.to_string(), "constant `c`: 8 bytes expected, 0 given");
 }

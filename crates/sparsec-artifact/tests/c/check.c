@@ -104,6 +104,11 @@ int main(void) {
     STATUS(tiny_reserve(context, dims), SPARSEC_BAD_DIMENSION);
     EXPECT(tiny_arena_bytes(dims, 1) == SIZE_MAX);
     EXPECT(tiny_arena_bytes(NULL, 1) == SIZE_MAX);
+    dims[0] = (INT64_C(1) << 20) + 1;
+    STATUS(tiny_reserve(context, dims), SPARSEC_OUT_OF_RANGE);
+    EXPECT(tiny_arena_bytes(dims, 1) == SIZE_MAX);
+    dims[0] = INT64_C(1) << 20;
+    EXPECT(tiny_arena_bytes(dims, 1) == (INT64_C(64) << 20) + 64);
     dims[0] = 3;
     STATUS(tiny_reserve(context, dims), SPARSEC_OK);
     STATUS(tiny_run(context, &in, &out), SPARSEC_OK);
@@ -143,6 +148,13 @@ int main(void) {
     STATUS(tiny_run(context, &bad, &out), SPARSEC_BAD_DIMENSION);
     wrong[0] = INT64_MAX;
     STATUS(tiny_run(context, &bad, &out), SPARSEC_BAD_DIMENSION);
+    /* More rows than the model allows: nothing is read, or it would be far outside. */
+    wrong[0] = (INT64_C(1) << 20) + 1;
+    STATUS(tiny_run(context, &bad, &out), SPARSEC_OUT_OF_RANGE);
+    STATUS(tiny_infer_dims(&bad, dims), SPARSEC_OUT_OF_RANGE);
+    wrong[0] = 3;
+    STATUS(tiny_infer_dims(&bad, dims), SPARSEC_OK);
+    EXPECT(dims[0] == 3);
     bad = in;
     bad.strides = strides;
     STATUS(tiny_run(context, &bad, &out), SPARSEC_OK);

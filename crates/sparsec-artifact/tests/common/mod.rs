@@ -6,8 +6,8 @@ use std::path::Path;
 use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, TargetInfo};
 use sparsec_llvm::{EmitOptions, Target, emit};
 use sparsec_tir::{
-    Access, ArenaSlot, Argument, BinaryOp, Buffer, BufferId, BufferKind, ConstantData, ConstantInfo, Expr, For, Kernel,
-    Launch, LoopKind, ParamId, Port, Program, Scalar, Stage, Stmt, Type, Var, VarId,
+    Access, ArenaSlot, Argument, BinaryOp, Buffer, BufferId, BufferKind, ConstantData, ConstantInfo, Constraint, Expr,
+    For, Kernel, Launch, LoopKind, ParamId, Port, Program, Scalar, Stage, Stmt, Type, Var, VarId,
 };
 
 /// Columns of the model.
@@ -77,6 +77,9 @@ fn row_kernel(name: &str, f: impl Fn(&dyn Fn(u32) -> Expr) -> Expr, inputs: u32)
     k
 }
 
+/// The largest batch that the model allows.
+const MAX_ROWS: i64 = 1 << 20;
+
 /// Two launches: the affine part into the arena, the maximum with zero into the output.
 pub(crate) fn program(name: &str) -> Program {
     let batch = || Expr::Param(ParamId(0));
@@ -114,6 +117,10 @@ pub(crate) fn program(name: &str) -> Program {
                 arguments: vec![(Argument::Arena(0), zero()), (Argument::Output(0), zero())],
             },
         ],
+        constraints: vec![Constraint {
+            expr: Expr::binary(BinaryOp::Sub, Expr::int(MAX_ROWS), batch()),
+            message: format!("at most {MAX_ROWS} rows"),
+        }],
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use sparsec::ModelSource;
-use sparsec::graph::{Graph, TensorData};
+use sparsec::graph::{Graph, Symbol, TensorData};
+use sparsec::{Compiled, ModelSource};
 
 use crate::failure::Failure;
 use crate::options::{ModelArguments, parse_input};
@@ -61,10 +61,22 @@ fn execute(arguments: &Arguments) -> Result<Option<Outputs>, Failure> {
     let Some(mut native) = native else { return Ok(None) };
     let graph = &native.compiled.graph;
     let inputs = tensors::read_inputs(graph, &arguments.inputs)?;
+    check_constraints(&native.compiled, &inputs)?;
     let inputs: Vec<_> = inputs.iter().map(tensors::to_runtime).collect::<Result<_, _>>()?;
     let outputs = native.model.run(&inputs).map_err(Failure::input)?;
     let outputs = outputs.iter().map(tensors::from_runtime).collect::<Result<_, _>>()?;
     Ok(Some((output_names(graph), outputs)))
+}
+
+/// Says which dimension is out of range, and why; the library itself has one status for all.
+fn check_constraints(compiled: &Compiled, inputs: &[TensorData]) -> Result<(), Failure> {
+    let shapes: Vec<_> = inputs.iter().map(|input| input.shape.clone()).collect();
+    let dims = sparsec::graph::bind_symbols(&compiled.graph, &shapes).map_err(Failure::input)?;
+    let symbols = &compiled.program.symbols;
+    let values: Vec<i64> = symbols.iter().map(|s| dims.get(&Symbol::new(s)).copied().unwrap_or(0)).collect();
+    let Some(constraint) = compiled.program.violated_constraint(&values) else { return Ok(()) };
+    let given: Vec<String> = symbols.iter().zip(&values).map(|(symbol, value)| format!("{symbol} = {value}")).collect();
+    Err(Failure::input(format!("{} is out of range: {}", given.join(", "), constraint.message)))
 }
 
 fn output_names(graph: &Graph) -> Vec<String> {

@@ -23,7 +23,7 @@ pub(super) mod tensor {
 impl<'c> Glue<'_, 'c> {
     /// `int32_t infer(const sparsec_tensor* inputs, int64_t* dims, int64_t* bytes)`: checks the inputs, and tells the
     /// symbols' values and the size of each input. Exported without the sizes as `infer_dims`.
-    pub(super) fn emit_infer(&self) -> Emit<FunctionValue<'c>> {
+    pub(super) fn emit_infer(&self, constraints: Option<FunctionValue<'c>>) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let mut f = Fun::status(cx, &self.name("infer"), Seen::Internal, &[p.into(), p.into(), p.into()]);
@@ -67,6 +67,10 @@ impl<'c> Glue<'_, 'c> {
         for (s, value) in symbols.iter().enumerate() {
             f.store(*value, dims, s as i64 * 8)?;
         }
+        if let Some(constraints) = constraints {
+            let status = f.call_int(constraints, &[dims.into()])?;
+            f.require_ok(status)?;
+        }
         let infer = f.finish_ok()?;
 
         let mut f = Fun::status(cx, &self.name("infer_dims"), Seen::Exported, &[p.into(), p.into()]);
@@ -77,6 +81,30 @@ impl<'c> Glue<'_, 'c> {
         let status = f.call_int(infer, &[f.param(0)?, f.param(1)?, sizes.into()])?;
         f.finish(Some(status.into()))?;
         Ok(infer)
+    }
+
+    /// `int32_t constraints(const int64_t* dims)`: whether dimensions, which were checked to be such, are in the range that
+    /// the launches were made for. `None` where all are.
+    pub(super) fn emit_constraints(&self) -> Emit<Option<FunctionValue<'c>>> {
+        let cx = self.cx;
+        if self.program.constraints.is_empty() {
+            return Ok(None);
+        }
+        let p = cx.context.ptr_type(AddressSpace::default());
+        let mut f = Fun::status(cx, &self.name("constraints"), Seen::Internal, &[p.into()]);
+        let dims = f.pointer(0)?;
+        let mut symbols = Vec::new();
+        for s in 0..self.program.symbols.len() as i64 {
+            symbols.push(f.load_i64(dims, s * 8)?);
+        }
+        for constraint in &self.program.constraints {
+            let mut eval = Symbolic::new(cx, &symbols);
+            let value = eval.eval(&constraint.expr)?;
+            f.require(eval.fits()?, Status::TooLarge)?;
+            let good = f.compare(IntPredicate::SGE, value, cx.int(0))?;
+            f.require(good, Status::OutOfRange)?;
+        }
+        f.finish_ok().map(Some)
     }
 
     /// `int32_t check_outputs(const sparsec_tensor* outputs, const int64_t* dims, int64_t* bytes)`.

@@ -12,7 +12,7 @@ use crate::error::{Emit, EmitError};
 
 impl<'c> Glue<'_, 'c> {
     /// `int32_t need(const int64_t* dims, int32_t threads, int64_t* bytes)`: how large the arena must be.
-    pub(super) fn emit_need(&self) -> Emit<FunctionValue<'c>> {
+    pub(super) fn emit_need(&self, constraints: Option<FunctionValue<'c>>) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let i32_type = cx.context.i32_type();
@@ -22,6 +22,10 @@ impl<'c> Glue<'_, 'c> {
         let good = f.compare(IntPredicate::ULT, less, i32_type.const_int(MAX_THREADS as u64, false))?;
         f.require(good, Status::Threads)?;
         let symbols = self.load_dims(&mut f, dims)?;
+        if let Some(constraints) = constraints {
+            let status = f.call_int(constraints, &[dims.into()])?;
+            f.require_ok(status)?;
+        }
         let mut eval = Symbolic::new(cx, &symbols);
         let arena = match &self.program.arena_bytes {
             Some(e) => eval.eval(e)?,

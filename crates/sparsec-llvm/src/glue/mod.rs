@@ -23,9 +23,10 @@ pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionV
     let glue = Glue { cx, program };
     glue.verify()?;
     glue.emit_queries()?;
-    let need = glue.emit_need()?;
+    let constraints = glue.emit_constraints()?;
+    let need = glue.emit_need(constraints)?;
     glue.emit_contexts(need)?;
-    let infer = glue.emit_infer()?;
+    let infer = glue.emit_infer(constraints)?;
     let outputs = glue.emit_check_outputs()?;
     glue.emit_run(kernels, need, infer, outputs)
 }

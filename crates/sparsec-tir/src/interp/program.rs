@@ -1,7 +1,15 @@
 //! Programs: the launches in order, kernels interpreted.
 
 use super::{BufferData, InterpError, eval::eval_int, run_kernel};
-use crate::{Argument, BufferKind, ConstantData, Expr, Program, Scalar};
+use crate::{Argument, BufferKind, ConstantData, Constraint, Expr, Program, Scalar};
+
+impl Program {
+    /// The first constraint that these values of the symbols violate. One that is no expression over symbols is violated.
+    #[must_use]
+    pub fn violated_constraint(&self, symbols: &[i64]) -> Option<&Constraint> {
+        self.constraints.iter().find(|c| eval_int(&c.expr, symbols).is_none_or(|value| value < 0))
+    }
+}
 
 /// Runs a program. `inputs` are the model's inputs in order, `symbols` the values of its run-time dimensions; the
 /// outputs are in the model's order.
@@ -22,6 +30,9 @@ pub fn run_program(
             program.inputs.len(),
             program.symbols.len()
         )));
+    }
+    if let Some(constraint) = program.violated_constraint(symbols) {
+        return Err(unsupported(format!("the dimensions are out of range: {}", constraint.message)));
     }
     let elements = |shape: &[Expr]| -> Result<usize, InterpError> {
         shape.iter().try_fold(1_usize, |n, d| Ok(n.saturating_mul(int(d)?.max(0) as usize)))
