@@ -340,6 +340,28 @@ impl<'c> Body<'_, 'c> {
         Ok((scalar, base, self.expr(index)?.i64()?))
     }
 
+    fn type_of(&self, e: &Expr) -> Emit<Type> {
+        sparsec_tir::type_of(self.kernel, e).or_else(|error| invalid(error.to_string()))
+    }
+
+    /// One lane of an integer vector as an expression of its own, where that takes no vector operation.
+    fn lane_of(&self, e: &Expr, lane: u16) -> Option<Expr> {
+        if self.type_of(e).is_ok_and(|ty| ty.lanes == 1) {
+            return Some(e.clone());
+        }
+        match e {
+            Expr::Load(access) if access.active.is_none() => {
+                let index = access.index.iter().map(|i| i.clone() + Expr::int(lane.into())).collect();
+                Some(Expr::Load(Access { index, lanes: 1, ..access.clone() }))
+            }
+            Expr::Convert(to, x) => Some(self.lane_of(x, lane)?.convert(*to)),
+            Expr::Binary(op, x, y) => Some(Expr::binary(*op, self.lane_of(x, lane)?, self.lane_of(y, lane)?)),
+            Expr::Splat(x, _) => Some((**x).clone()),
+            Expr::Ramp { base, step, .. } => Some((**base).clone() + Expr::int(step * i64::from(lane))),
+            _ => None,
+        }
+    }
+
     fn active(&mut self, access: &Access) -> Emit<Active<'c>> {
         let Some(count) = &access.active else { return Ok(Active::All) };
         let count = self.expr(count)?;
@@ -373,9 +395,18 @@ impl<'c> Body<'_, 'c> {
                 cx.load(scalar, base, index, access.lanes, active)
             }
             Expr::Gather(buffer, indices) => {
-                let indices = self.expr(indices)?;
                 let (scalar, base) = self.buffer(*buffer)?;
-                cx.gather(scalar, base, indices)
+                let lanes = self.type_of(indices)?.lanes;
+                // Indices that are loaded or computed lane by lane never go through a vector register.
+                let scalars: Option<Vec<Expr>> = (0..lanes).map(|lane| self.lane_of(indices, lane)).collect();
+                let indices: Vec<IntValue<'c>> = match scalars {
+                    Some(scalars) => scalars.iter().map(|e| self.expr(e)?.i64()).collect::<Emit<_>>()?,
+                    None => {
+                        let vector = self.expr(indices)?;
+                        cx.extract_lanes(vector)?
+                    }
+                };
+                cx.gather(scalar, base, &indices)
             }
             Expr::Unary(op, x) => {
                 let x = self.expr(x)?;

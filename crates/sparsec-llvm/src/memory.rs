@@ -110,26 +110,34 @@ impl<'c> Cx<'c> {
 
     /// The elements at the indices: scalar loads, put together. On Zen, and on Intel since the Downfall fixes, the gather
     /// instruction is no faster than that, and often slower.
-    pub(crate) fn gather(&self, scalar: Scalar, base: PointerValue<'c>, indices: Value<'c>) -> Emit<Value<'c>> {
-        let lanes = indices.ty.lanes;
-        if indices.ty.scalar != Scalar::I64 {
-            return invalid(format!("gather with indices of type {}", indices.ty));
-        }
-        let ty = Type { scalar, lanes };
-        if lanes == 1 {
-            return self.load(scalar, base, indices.int()?, 1, Active::All);
+    pub(crate) fn gather(&self, scalar: Scalar, base: PointerValue<'c>, indices: &[IntValue<'c>]) -> Emit<Value<'c>> {
+        let lanes = indices.len() as u16;
+        if let [index] = indices {
+            return self.load(scalar, base, *index, 1, Active::All);
         }
         let memory = self.memory_type(scalar);
-        let i32_type = self.context.i32_type();
         let mut all = widen(memory, lanes).into_vector_type().get_poison();
-        for lane in 0..u64::from(lanes) {
-            let lane = i32_type.const_int(lane, false);
-            let index = self.builder.build_extract_element(indices.vector()?, lane, "")?.into_int_value();
-            let address = self.element_address(memory, base, index)?;
+        for (lane, index) in (0..).zip(indices) {
+            let lane = self.context.i32_type().const_int(lane, false);
+            let address = self.element_address(memory, base, *index)?;
             let element = self.plain_load(memory, address, scalar)?;
             all = self.builder.build_insert_element(all, element, lane, "")?;
         }
-        self.value_of_memory(all.into(), ty)
+        self.value_of_memory(all.into(), Type { scalar, lanes })
+    }
+
+    /// The lanes of a vector of indices.
+    pub(crate) fn extract_lanes(&self, indices: Value<'c>) -> Emit<Vec<IntValue<'c>>> {
+        if indices.ty.scalar != Scalar::I64 {
+            return invalid(format!("gather with indices of type {}", indices.ty));
+        }
+        if indices.ty.lanes == 1 {
+            return Ok(vec![indices.int()?]);
+        }
+        let vector = indices.vector()?;
+        let lane = |l: u16| self.context.i32_type().const_int(l.into(), false);
+        let extract = |l| Ok(self.builder.build_extract_element(vector, lane(l), "")?.into_int_value());
+        (0..indices.ty.lanes).map(extract).collect()
     }
 
     /// Hints that the memory there will be read soon.
