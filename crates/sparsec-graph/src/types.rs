@@ -172,3 +172,19 @@ impl<T: bytemuck::NoUninit> AsRef<[u8]> for PodVec<T> {
         bytemuck::cast_slice(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_alignment_are_copied() {
+        let values: Vec<f32> = (0..1_100_000).map(|i| i as f32).collect();
+        let mut bytes = vec![0u8];
+        bytes.extend_from_slice(bytemuck::cast_slice(&values));
+        let bytes = Bytes::from(bytes).slice(1..);
+        let data = TensorData { dtype: DType::F32, shape: vec![1100, 1000], bytes };
+        assert_eq!(data.copy_values(None), Some(values));
+        assert_eq!(data.copy_values::<f64>(None), None);
+    }
+}

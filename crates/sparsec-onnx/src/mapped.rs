@@ -63,3 +63,27 @@ pub(crate) fn map_file(path: &Path) -> Result<MappedFile, OnnxError> {
     let mapping = Mapping(Arc::new(map));
     Ok(MappedFile { bytes: Bytes::from_owner(mapping.clone()), pages: Some(mapping) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_bytes_are_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("numbers");
+        let numbers: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(&path, &numbers).expect("written");
+        let MappedFile { bytes, pages } = map_file(&path).expect("mapped");
+        let part = bytes.slice(4001..300_007);
+        let pages = Mappings(pages.into_iter().collect());
+        for _ in 0..2 {
+            assert_eq!(bytes, numbers);
+            assert_eq!(part, numbers[4001..300_007]);
+            pages.release();
+        }
+        let empty = folder.path().join("empty");
+        std::fs::write(&empty, []).expect("written");
+        assert!(map_file(&empty).expect("an empty file is a file").pages.is_none());
+    }
+}
