@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use sparsec_graph::{Def, Dim, Graph, NodeId, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Expr, Kernel, Launch, Port, Program, expand_math, lower_to_flat,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Expr, Kernel, Launch, Port, Program, expand_math,
+    lower_to_flat,
 };
 
 use crate::constraint::{Condition, equal, is_never_negative, slice_stays_inside};

@@ -41,11 +41,7 @@ impl Pattern {
     ///
     /// # Errors
     /// When the matrix has more columns than an index can name, or a size overflows.
-    pub fn from_fn(
-        rows: usize,
-        cols: usize,
-        is_nonzero: impl Fn(usize, usize) -> bool,
-    ) -> Result<Self, FormatError> {
+    pub fn from_fn(rows: usize, cols: usize, is_nonzero: impl Fn(usize, usize) -> bool) -> Result<Self, FormatError> {
         check_shape(rows, cols, rows.saturating_mul(cols))?;
         let mut row_ptr = Vec::with_capacity(rows + 1);
         let mut col_idx = Vec::new();

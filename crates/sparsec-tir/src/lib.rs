@@ -32,7 +32,9 @@ pub use kernel::{
 pub use math::expand_math;
 pub use parse::{AnyKernel, ParseError, parse_coordinate, parse_kernel, parse_kernels};
 pub use print::{is_identifier, print_coordinate, print_kernel};
-pub use program::{ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Launch, Port, Program, kernel_scratch_bytes};
+pub use program::{
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Launch, Port, Program, kernel_scratch_bytes,
+};
 pub use types::{Scalar, Type};
 pub use verify::{
     MAX_LANES, TypeError, VerifyError, VerifyErrors, type_in_vector, type_of, verify_coordinate, verify_flat,

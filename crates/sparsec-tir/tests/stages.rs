@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use sparsec_tir::{
-    ArenaSlot, Argument, AxisData, AxisId, BufferData, ConstantData, ConstantInfo, Constraint, CoordinateData, Expr, InterpError,
-    Launch, MapId, ParamId, Port, Program, Scalar, expand_math, lower_to_flat, parse_coordinate, parse_kernel,
-    print_coordinate, print_kernel, run_coordinate, run_kernel, run_program, verify_coordinate, verify_flat,
-    verify_position,
+    ArenaSlot, Argument, AxisData, AxisId, BufferData, ConstantData, ConstantInfo, Constraint, CoordinateData, Expr,
+    InterpError, Launch, MapId, ParamId, Port, Program, Scalar, expand_math, lower_to_flat, parse_coordinate,
+    parse_kernel, print_coordinate, print_kernel, run_coordinate, run_kernel, run_program, verify_coordinate,
+    verify_flat, verify_position,
 };
 
 const SPMM: &str = "\

@@ -45,7 +45,7 @@ pub(super) fn lower_contract(l: &mut Lowering<'_>, id: NodeId, spec: &ContractSp
     let all_f32 = operands.elems[RHS] == Scalar::F32 && operands.elems[OUT] == Scalar::F32;
     match weight {
         Some(weight) if all_f32 => lower_weight(l, node, spec, &operands, &weight),
-        _ if node.format.is_some() => {
+        _ if node.format.as_ref().is_some_and(|f| *f != sparsec_sparse::Format::Dense) => {
             Err(LowerError::unsupported(node, "a format needs an f32 weight `mk` on the left that is a constant"))
         }
         _ => lower_product(l, node, spec, operands),

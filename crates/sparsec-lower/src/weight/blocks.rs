@@ -69,7 +69,7 @@ impl Panels {
         if !uniform {
             rows.sort_by_key(|&r| pattern.row(r as usize).is_empty());
         }
-        while rows.len() % height != 0 {
+        while !rows.len().is_multiple_of(height) {
             rows.push(p.m as u32);
         }
         Panels { rows, height, uniform }

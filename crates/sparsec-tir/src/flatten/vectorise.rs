@@ -213,7 +213,9 @@ impl Vectoriser<'_> {
         let picked: Vec<u8> =
             (0..i64::from(self.lanes)).map(|l| u8::try_from(l * stride)).collect::<Result<_, _>>().ok()?;
         let lanes = self.lanes.checked_mul(stride as u16)?.checked_next_power_of_two().filter(|&l| l <= MAX_LANES)?;
-        let wanted = self.active.clone().unwrap_or_else(|| Expr::int(self.lanes.into()));
+        // A count above the lanes means all of them, and must not reach behind the last wanted element.
+        let all = Expr::int(self.lanes.into());
+        let wanted = self.active.clone().map_or(all.clone(), |count| count.min(all));
         let span = (wanted - Expr::int(1)) * Expr::int(stride) + Expr::int(1);
         let index = vec![parts.base.to_expr()];
         let wide = Access { index, lanes, active: Some(Box::new(span)), ..access.clone() };
