@@ -27,7 +27,7 @@ impl WeightMatrix {
         // The bytes may lie anywhere; looking at them one by one needs no copy.
         let (values, _) = data.bytes.as_chunks();
         let fits = data.dtype == DType::F32 && outputs > 0 && groups > 0;
-        if !fits || outputs % groups != 0 || values.len() % outputs != 0 {
+        if !fits || !outputs.is_multiple_of(groups) || !values.len().is_multiple_of(outputs) {
             return None;
         }
         let nonzeros = values.iter().filter(|&&v| f32::from_le_bytes(v) != 0.0).count();

@@ -126,7 +126,7 @@ fn build(p: &WeightProblem, g: &Geometry, s: &Shape, tables: Vec<Table>) -> Mult
     let mut c = Context::new("spmm_nm");
     c.describe(format!("{} of {} channels kept, {height} rows in flight, {}", s.n, s.m, g.describe()));
     let buffers = declare(&mut c, p, g, Sums::partial_rows(p, g, s.height));
-    let sums = Sums::declare(&mut c, (p, g), s.height, p.m % s.height != 0);
+    let sums = Sums::declare(&mut c, (p, g), s.height, !p.m.is_multiple_of(s.height));
     let ids = declare_tables(&mut c, &tables);
     let (offsets, words, values) = (ids[0], ids[1], ids[2]);
     let mask = Expr::int((1i64 << s.bits) - 1);

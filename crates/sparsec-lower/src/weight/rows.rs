@@ -89,7 +89,7 @@ impl Stream {
             if i == 0 || i + 1 == parts {
                 let first_group = (s.rows.len() / height) as i32;
                 s.rows.extend((0..p.m).filter(|&r| !present[r]).map(|r| r as i32));
-                while s.rows.len() % height != 0 {
+                while !s.rows.len().is_multiple_of(height) {
                     s.rows.push(p.m as i32);
                 }
                 let end = (s.rows.len() / height) as i32;

@@ -32,7 +32,7 @@ pub(crate) fn lower(
 ) -> Result<Multiplication, FormatError> {
     match format {
         Format::Dense if !weight.is_grouped() => Ok(dense(p, weight, target)),
-        Format::Bsr { r: r @ (4 | 8 | 16), .. } if p.m % *r as usize == 0 => blocks(p, weight, *r as usize),
+        Format::Bsr { r: r @ (4 | 8 | 16), .. } if p.m.is_multiple_of(*r as usize) => blocks(p, weight, *r as usize),
         _ => entries(p, weight, target),
     }
 }
@@ -120,7 +120,7 @@ fn entries(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Res
         values.extend_from_slice(&csr.values()[row.clone()]);
         // Padding multiplies the row's last input by zero.
         let last = columns.last().copied().filter(|_| !row.is_empty()).unwrap_or(0);
-        while values.len() % lanes != 0 {
+        while !values.len().is_multiple_of(lanes) {
             columns.push(last);
             values.push(0.0f32);
         }
@@ -168,7 +168,7 @@ fn blocks(p: &WeightProblem, weight: &WeightMatrix, height: usize) -> Result<Mul
             columns.push(col);
             values.extend(rows.clone().map(|r| dense[r * k + col as usize]));
         }
-        while columns.len() % BLOCK_CHAINS != 0 {
+        while !columns.len().is_multiple_of(BLOCK_CHAINS) {
             columns.push(present.last().copied().unwrap_or(0));
             values.extend(std::iter::repeat_n(0.0f32, height));
         }
