@@ -64,6 +64,8 @@ pub struct WeightReport {
     pub predicted_ms: f64,
     /// Bytes in that format.
     pub bytes: u64,
+    /// What the kernel made of the format for its target: tile, rows in flight, partitions.
+    pub schedule: Option<String>,
     /// The formats that were compared, the fastest first.
     pub candidates: Vec<CandidateReport>,
 }
@@ -132,6 +134,11 @@ impl Inspection {
     }
 
     pub(crate) fn add_program(&mut self, program: &Program) {
+        for weight in &mut self.weights {
+            let launch = program.launches.iter().find(|l| l.label == weight.node);
+            let kernel = launch.and_then(|l| program.kernels.get(l.kernel as usize));
+            weight.schedule = kernel.map(|k| k.comments.join("; "));
+        }
         self.launches = program.launches.len();
         self.kernels = program.kernels.len();
         self.constant_bytes = program.constants.iter().map(|c| c.bytes).sum();
@@ -174,6 +181,7 @@ impl WeightReport {
             predicted_ms: candidate.map_or(0.0, |c| c.predicted_ms),
             bytes: candidate.map_or(0, |c| c.bytes),
             chosen,
+            schedule: None,
             candidates,
         }
     }

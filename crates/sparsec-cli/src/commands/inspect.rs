@@ -55,6 +55,11 @@ fn render(inspection: &Inspection, candidates: bool) -> String {
                 row[9].clone_from(&c.why);
                 row
             }));
+            if let Some(schedule) = &weight.schedule {
+                let mut row = vec![String::new(); header.len()];
+                row[9] = format!("kernel: {schedule}");
+                rows.push(row);
+            }
         }
     }
     output::table(&rows) + &summary(inspection)
