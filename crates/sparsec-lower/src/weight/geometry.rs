@@ -44,6 +44,10 @@ pub(crate) struct Geometry {
 /// less than 5 %; smaller windows reload partial sums more often, larger ones come from the second-level cache.
 const WINDOW_SHARE: f64 = 1.0;
 
+/// What an extent that is known only at run time is taken for when tiles are compared: a tile wider than the few tokens
+/// of a short sentence computes mostly what nobody stores.
+const NOMINAL_EXTENT: usize = 64;
+
 impl Geometry {
     /// Window elements of a channel.
     pub(crate) fn channel_size(&self) -> usize {
@@ -156,11 +160,7 @@ impl Geometry {
 
     /// Predicted loads per output pixel and weight column, up to a common factor.
     fn score(&self, problem: &WeightProblem, entry_loads: f64, rows: Option<usize>, cols: Option<usize>) -> f64 {
-        // Unknown extents are taken as several tiles that divide evenly.
-        let tiles = |extent: Option<usize>, tile: usize| match extent {
-            Some(e) => e.div_ceil(tile) as f64,
-            None => 256.0 / tile as f64,
-        };
+        let tiles = |extent: Option<usize>, tile: usize| extent.unwrap_or(NOMINAL_EXTENT).div_ceil(tile) as f64;
         let entries = self.part_channels as f64 * problem.kernel_size() as f64 * problem.density;
         let y_traffic = if self.parts(problem) > 1 { 2.0 / entries.max(1.0) } else { 0.0 };
         let vectors = self.vectors as f64;
