@@ -59,6 +59,8 @@ pub(super) struct Analysis {
     pub(super) classes: Classes,
     pub(super) channels: BTreeMap<ValueId, Channels>,
     pub(super) consumers: Vec<Consumer>,
+    /// Nodes that make channels with a constant weight.
+    pub(super) producers: Vec<(NodeId, WeightAxes)>,
 }
 
 /// Follows channels from the convolutions and contractions that make them to the operators that end them.
@@ -136,6 +138,9 @@ impl Analysis {
             self.tie_groups(x, &classes, groups);
         }
         let axes = WeightAxes { operand: 1, rows: 0, columns: 1 };
+        if groups == 1 {
+            self.producers.push((id, axes));
+        }
         let inputs = self.along(x, 1).map(|channels| channels.constants.as_slice());
         let constants = row_constants(graph, weight, axes, groups, inputs, padded, bias)?;
         if groups == 1 && inputs.is_some() {
@@ -182,6 +187,7 @@ impl Analysis {
         if self.along(data, data_axis).is_none() {
             self.pin_value(data);
         }
+        self.producers.push((id, axes));
         let inputs = self.along(data, data_axis).map(|channels| channels.constants.as_slice());
         let constants = row_constants(graph, weight, axes, 1, inputs, false, |_| 0.0)?;
         if inputs.is_some() {

@@ -39,6 +39,7 @@ pub(super) fn pin_demanded(graph: &Graph, analysis: &mut Analysis) -> BTreeMap<N
         }
     }
     folds.retain(|_, fold| !fold.zeroed.is_empty());
+    keep_blocks_whole(graph, analysis);
     for channels in analysis.channels.values() {
         let mut any = false;
         for &class in &channels.classes {
@@ -49,6 +50,54 @@ pub(super) fn pin_demanded(graph: &Graph, analysis: &mut Analysis) -> BTreeMap<N
         }
     }
     folds
+}
+
+/// Where the rows of a weight come in blocks of equal zeros, a block stays whole or goes whole: removing a few rows would
+/// shift all others, and turn a block pattern into an unstructured one.
+fn keep_blocks_whole(graph: &Graph, analysis: &mut Analysis) {
+    let mut blocks: Vec<(usize, Vec<u32>)> = Vec::new();
+    for &(id, axes) in &analysis.producers {
+        let node = graph.node(id);
+        let Some(data) = weight_data(graph, node.operands[axes.operand]) else { continue };
+        let height = block_height(graph, data, axes).unwrap_or(1);
+        let channels = node.results.first().and_then(|result| analysis.channels.get(result));
+        if let Some(channels) = channels.filter(|c| height > 1 && c.classes.len() == data.shape[axes.rows]) {
+            blocks.push((height, channels.classes.clone()));
+        }
+    }
+    // Classes are shared between values, so pinning for one weight may reach the blocks of another.
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for block in blocks.iter().flat_map(|(height, classes)| classes.chunks(*height)) {
+            let pinned = block.iter().filter(|&&class| analysis.classes.is_pinned(class)).count();
+            if pinned > 0 && pinned < block.len() {
+                analysis.pin_all(block);
+                changed = true;
+            }
+        }
+    }
+}
+
+/// The largest height, up to 16, of aligned blocks of rows whose zeros lie in the same columns. `None` where there is no
+/// block, or no block that is neither empty nor full.
+fn block_height(graph: &Graph, weight: &TensorData, axes: WeightAxes) -> Option<usize> {
+    let values = graph.values::<f32>(weight)?;
+    let rows = weight.shape[axes.rows];
+    let behind: usize = weight.shape[axes.rows + 1..].iter().product();
+    // A hash of where the nonzeros of each row are, and how many there are.
+    let mut seen = vec![(0u64, 0usize); rows];
+    for (i, _) in values.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+        let row = i / behind % rows;
+        let place = (i / (behind * rows) * behind + i % behind) as u64;
+        let (hash, count) = &mut seen[row];
+        *hash = (*hash ^ place).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        *count += 1;
+    }
+    let columns = values.len() / rows.max(1);
+    let partial = seen.iter().any(|&(_, count)| count > 0 && count < columns);
+    let whole = |height: usize| seen.chunks(height).all(|block| block.iter().all(|row| *row == block[0]));
+    [16, 8, 4, 2].into_iter().find(|&height| partial && rows.is_multiple_of(height) && whole(height))
 }
 
 /// Pins the channels of unknown value that meet a column with a nonzero, and collects the others.
