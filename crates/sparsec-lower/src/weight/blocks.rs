@@ -26,7 +26,7 @@ use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
 use crate::weight::sums::Sums;
 use crate::weight::tables::{Table, declare_tables};
-use crate::weight::tile::{declare, for_each_tile, pack_window};
+use crate::weight::tile::{channels_of_part, declare, for_each_tile, pack_window};
 
 /// Which rows stand together, and in which order.
 struct Panels {
@@ -180,9 +180,7 @@ fn build(
 
     for_each_tile(&mut c, p, g, |c, tile| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
-            let first = c.bind_index("first_channel", part.clone() * Expr::int(g.part_channels as i64));
-            let rest = Expr::int(p.channels as i64) - first.clone();
-            let channels = c.bind_index("channels", rest.min(Expr::int(g.part_channels as i64)));
+            let (first, channels) = channels_of_part(c, p, g, &part);
             pack_window(c, (p, g, &buffers), &tile, (first, channels.clone()));
             c.serial("panel", Expr::int(0), Expr::int(panel_count), 1, |c, panel| {
                 let first_row = panel.clone() * Expr::int(i64::from(h));

@@ -23,7 +23,7 @@ use crate::weight::problem::WeightProblem;
 use crate::weight::rows::CHAINS;
 use crate::weight::sums::Sums;
 use crate::weight::tables::{Table, declare_tables};
-use crate::weight::tile::{declare, for_each_tile, pack_window};
+use crate::weight::tile::{channels_of_part, declare, for_each_tile, pack_window};
 
 /// How a weight is cut: `n` of `m` kept, selectors of `bits` bits, `height` rows in flight.
 struct Shape {
@@ -133,9 +133,7 @@ fn build(p: &WeightProblem, g: &Geometry, s: &Shape, tables: Vec<Table>) -> Mult
 
     for_each_tile(&mut c, p, g, |c, tile| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
-            let first = c.bind_index("first_channel", part.clone() * Expr::int(g.part_channels as i64));
-            let rest = Expr::int(p.channels as i64) - first.clone();
-            let channels = c.bind_index("channels", rest.min(Expr::int(g.part_channels as i64)));
+            let (first, channels) = channels_of_part(c, p, g, &part);
             pack_window(c, (p, g, &buffers), &tile, (first, channels));
             let rest = Expr::int(groups) - part.clone() * Expr::int(per_part);
             let here = c.bind_index("groups", rest.min(Expr::int(per_part)));

@@ -83,6 +83,14 @@ pub(crate) fn for_each_tile(c: &mut Context, p: &WeightProblem, g: &Geometry, f:
     });
 }
 
+/// First channel and number of channels of a partition, where all but the last have the same number.
+pub(crate) fn channels_of_part(c: &mut Context, p: &WeightProblem, g: &Geometry, part: &Expr) -> (Expr, Expr) {
+    let first = c.bind_index("first_channel", part.clone() * Expr::int(g.part_channels as i64));
+    let rest = Expr::int(p.channels as i64) - first.clone();
+    let channels = c.bind_index("channels", rest.min(Expr::int(g.part_channels as i64)));
+    (first, channels)
+}
+
 /// Copies the part of X that a tile needs of `count` channels from `first` on into the window.
 pub(crate) fn pack_window(
     c: &mut Context,
