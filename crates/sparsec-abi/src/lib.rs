@@ -63,6 +63,9 @@ pub fn constant_symbol(model: &str, index: usize) -> String {
     format!("{model}_constant_{index}")
 }
 
+/// What a library that times its launches exports beside [`FUNCTIONS`], without the prefix `NAME_`.
+pub const PROFILE_FUNCTION: &str = "profile";
+
 /// The exported functions of a model, without the prefix `NAME_`.
 pub const FUNCTIONS: [&str; 26] = [
     "abi_version",

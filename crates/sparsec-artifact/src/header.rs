@@ -7,9 +7,9 @@ use sparsec_tir::{Port, Program};
 
 use crate::symbolic;
 
-/// The header's text.
+/// The header's text; `profile` declares what a library that times its launches has beside the rest.
 #[must_use]
-pub fn header(program: &Program) -> String {
+pub fn header(program: &Program, profile: bool) -> String {
     let name = &program.name;
     let mut out = String::new();
     let guard = format!("SPARSEC_MODEL_{}_H", name.to_ascii_uppercase());
@@ -19,6 +19,9 @@ pub fn header(program: &Program) -> String {
     out.push_str(&shared());
     out.push_str("\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     out.push_str(&MODEL.replace("NAME", name));
+    if profile {
+        out.push_str(&PROFILE.replace("NAME", name));
+    }
     out.push_str("\n#ifdef __cplusplus\n}\n#endif\n\n");
     let _ = writeln!(out, "#endif /* {guard} */");
     out
@@ -158,4 +161,11 @@ const int64_t *NAME_output_extents(int32_t index);
 /* `rank` extents for these dimensions, one per symbol. */
 int32_t NAME_input_shape(const int64_t *dims, int32_t index, int64_t *shape);
 int32_t NAME_output_shape(const int64_t *dims, int32_t index, int64_t *shape);
+";
+
+const PROFILE: &str = r"
+/* This library was compiled to be looked into: run reads the clock between its steps. Tells where the context keeps the
+ * nanoseconds that each step of the last run took, and how many there are. Valid until the context is destroyed; what
+ * the steps are is the list `launches` of the manifest. Other libraries don't have this function. */
+int32_t NAME_profile(NAME_context *context, const uint64_t **ns, size_t *count);
 ";

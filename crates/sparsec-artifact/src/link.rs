@@ -5,16 +5,18 @@ use std::process::Command;
 
 use crate::ArtifactError;
 
-/// Links objects to a shared library that exports the public functions of the ABI and nothing else.
+/// Links objects to a shared library that exports the public functions of the ABI and nothing else. `profile` says
+/// whether the one that tells the times of launches is among them.
 pub(crate) fn link_shared(
     out: &Path,
     objects: &[&Path],
-    name: &str,
+    (name, profile): (&str, bool),
     triple: &str,
     linker: Option<&str>,
 ) -> Result<(), ArtifactError> {
     let script = out.with_extension("map");
-    let exports: String = sparsec_abi::FUNCTIONS.iter().map(|f| format!("    {name}_{f};\n")).collect();
+    let functions = sparsec_abi::FUNCTIONS.iter().chain(profile.then_some(&sparsec_abi::PROFILE_FUNCTION));
+    let exports: String = functions.map(|f| format!("    {name}_{f};\n")).collect();
     std::fs::write(&script, format!("{{\n  global:\n{exports}  local: *;\n}};\n"))
         .map_err(crate::error::at(&script))?;
     let driver = driver(triple, linker);

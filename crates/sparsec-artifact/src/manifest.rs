@@ -61,6 +61,9 @@ pub struct Manifest {
     pub kernels: usize,
     /// What `run` does, in order: the labels of the launches.
     pub launches: Vec<String>,
+    /// Whether the library times its launches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// What the compiler reports: formats and choices by tensor.
     pub report: serde_json::Value,
 }
@@ -93,6 +96,7 @@ impl Manifest {
             scratch_bytes: program.scratch_bytes(),
             kernels: program.kernels.len(),
             launches: program.launches.iter().map(|l| l.label.clone()).collect(),
+            profile: false,
             report,
         }
     }

@@ -37,6 +37,8 @@ pub struct ArtifactOptions {
     pub manifest: bool,
     /// `NAME.o` and `NAME_weights.o`.
     pub objects: bool,
+    /// Whether the code times its launches (`EmitOptions::profile` of the backend).
+    pub profile: bool,
     /// The C compiler that links the shared library; from the environment variable `CC`, or `cc`, where `None`.
     pub linker: Option<String>,
 }
@@ -52,6 +54,7 @@ impl ArtifactOptions {
             header: true,
             manifest: true,
             objects: false,
+            profile: false,
             linker: None,
         }
     }
@@ -157,7 +160,7 @@ pub fn write_with(
     if options.shared_library {
         let file = format!("lib{name}.so");
         let linker = options.linker.as_deref();
-        link::link_shared(&staged(&file), &[&object_path, &constants_path], name, triple, linker)?;
+        link::link_shared(&staged(&file), &[&object_path, &constants_path], (name, options.profile), triple, linker)?;
         files.shared_library = Some(finish(file));
     }
     if options.static_library {
@@ -172,12 +175,13 @@ pub fn write_with(
     }
     if options.header {
         let file = format!("{name}.h");
-        put(&file, header(program).as_bytes())?;
+        put(&file, header(program, options.profile).as_bytes())?;
         files.header = Some(finish(file));
     }
     if options.manifest {
         let file = format!("{name}.json");
-        let manifest = Manifest::new(program, options.target.clone(), code.object.len() as u64, report);
+        let mut manifest = Manifest::new(program, options.target.clone(), code.object.len() as u64, report);
+        manifest.profile = options.profile;
         let mut text = serde_json::to_string_pretty(&manifest)?;
         text.push('\n');
         put(&file, text.as_bytes())?;

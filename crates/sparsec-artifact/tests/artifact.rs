@@ -57,6 +57,25 @@ fn wrong_inputs_have_a_status() {
 }
 
 #[test]
+fn launches_are_timed_where_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plain = build(dir.path(), "tiny").expect("built");
+    let plain = Model::load(plain.shared_library.expect("asked for"), "tiny").expect("loads");
+    assert_eq!(plain.profile().expect("no error"), None);
+    let host = Target::host().expect("this machine");
+    let timed = build_with(dir.path(), &program("timed"), &Weights, &host, true).expect("built");
+    let manifest = std::fs::read(timed.manifest.expect("asked for")).expect("a file");
+    let manifest: Manifest = serde_json::from_slice(&manifest).expect("a manifest");
+    assert!(manifest.profile);
+    let mut model = Model::load(timed.shared_library.expect("asked for"), "timed").expect("loads");
+    let launches = manifest.launches.len();
+    assert_eq!(model.profile().expect("no error"), Some(vec![0; launches].as_slice()));
+    // So many rows that the clock sees them.
+    model.run(&[input(1000)]).expect("runs");
+    assert!(model.profile().expect("no error").is_some_and(|ns| ns.len() == launches && ns.iter().any(|&t| t > 0)));
+}
+
+#[test]
 fn two_builds_give_the_same_bytes() {
     let (one, two) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     build(one.path(), "tiny").expect("built");
@@ -134,7 +153,7 @@ fn the_manifest_reads_back() {
 fn names_cannot_leave_the_comment() {
     let mut p = program("tiny");
     p.inputs[0].name = "x */ int main(void)\n{".into();
-    let text = header(&p);
+    let text = header(&p, false);
     let comment = text.split("#ifndef").next().expect("the banner");
     assert_eq!(comment.matches("*/").count(), 1);
     assert_eq!(comment.lines().filter(|l| l.contains("int main")).count(), 1);
@@ -142,7 +161,7 @@ fn names_cannot_leave_the_comment() {
 
 #[test]
 fn header_of_the_tiny_model() {
-    insta::assert_snapshot!(header(&program("tiny")));
+    insta::assert_snapshot!(header(&program("tiny"), false));
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use sparsec_llvm::Target;
+
 const FLAGS: [&str; 6] = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1"];
 
 fn succeed(command: &mut Command) -> String {
@@ -74,7 +76,9 @@ fn only_public_functions_are_exported() {
 #[test]
 fn the_header_is_c_plus_plus_too() {
     let dir = tempfile::tempdir().expect("a directory");
-    common::build(dir.path(), "tiny").expect("built");
+    let host = Target::host().expect("this machine");
+    // With the declaration that only some headers have.
+    common::build_with(dir.path(), &common::program("tiny"), &common::Weights, &host, true).expect("built");
     let unit = dir.path().join("unit.c");
     std::fs::write(&unit, "#include \"tiny.h\"\n#include \"tiny.h\"\nint unit(void) { return SPARSEC_OK; }\n")
         .expect("written");

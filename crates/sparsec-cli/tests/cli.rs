@@ -87,6 +87,36 @@ fn bench_measures() {
 }
 
 #[test]
+fn bench_times_layers() {
+    let folder = folder();
+    let text = printed(folder.path(), &["bench", "p.onnx", "--seconds", "0.05", "--layers", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let layers = json["profile"]["layers"].as_array().expect("layers");
+    let launches = json["launches"].as_u64().expect("launches") as usize;
+    assert!(!layers.is_empty() && layers.len() <= launches, "{text}");
+    for layer in layers {
+        assert!(layer["predicted_us"].as_f64() > Some(0.0) && layer["median_us"].as_f64() >= Some(0.0), "{layer}");
+    }
+    assert!(layers.iter().any(|l| l["kept_macs"].as_f64() > Some(0.0) && l["shape"] != ""), "{text}");
+    let table = printed(folder.path(), &["bench", "p.onnx", "--seconds", "0.05", "--layers"]);
+    assert!(table.contains("median error of a prediction") && table.contains("FMA peak"), "{table}");
+}
+
+#[test]
+fn only_profiling_libraries_tell_times() {
+    let folder = folder();
+    let read = |file: &str| std::fs::read(folder.path().join(file)).expect("written");
+    printed(folder.path(), &["compile", "p.onnx", "-o", "plain"]);
+    printed(folder.path(), &["compile", "p.onnx", "-o", "timed", "--profile"]);
+    let contains = |file: &str, text: &str| read(file).windows(text.len()).any(|w| w == text.as_bytes());
+    for file in ["libp.a", "libp.so", "p.h", "p.json"] {
+        assert!(!contains(&format!("plain/{file}"), "profile"), "{file}");
+        assert!(contains(&format!("timed/{file}"), "profile"), "{file}");
+    }
+    assert!(!contains("plain/libp.so", "clock_gettime") && contains("timed/libp.so", "clock_gettime"));
+}
+
+#[test]
 fn inspect_recognises_patterns() {
     let folder = folder();
     let mut m = ModelBuilder::new("wide");

@@ -33,6 +33,8 @@ pub struct EmitOptions {
     pub llvm_ir: bool,
     /// Leave the IR as the emitter makes it: for reading, and for snapshots. The code is then slow.
     pub unoptimised: bool,
+    /// Let `run` read the clock around every launch, and export `NAME_profile`, which tells the times.
+    pub profile: bool,
 }
 
 /// Machine code of a program.
@@ -64,7 +66,7 @@ pub fn emit(program: &Program, target: &Target, options: EmitOptions) -> Result<
         sparsec_tir::verify_machine(k)?;
         kernels.push(kernel::emit_kernel(&cx, &program.name, k)?);
     }
-    glue::emit_glue(&cx, program, &kernels).map_err(|e| e.in_program(&program.name))?;
+    glue::emit_glue(&cx, program, &kernels, options.profile).map_err(|e| e.in_program(&program.name))?;
     set_attributes(&cx, target);
     pipeline::verify(&cx)?;
     if !options.unoptimised {

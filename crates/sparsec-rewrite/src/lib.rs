@@ -38,7 +38,7 @@ use sparsec_graph::{Graph, Op};
 pub use cost::{Efficiency, Machine};
 pub use error::RewriteError;
 pub use options::{Limits, RewriteOptions};
-pub use report::{Candidate, Decision, RegionReport, Report};
+pub use report::{Candidate, Decision, OperatorReport, RegionReport, Report};
 pub use single::{RULE_NAMES, apply_rules};
 
 /// A rewritten graph and what was decided.
@@ -63,7 +63,7 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
         .map(|(&value, weight)| (value, weight.candidates.iter().map(|c| c.format.clone()).collect()))
         .collect();
     let mut emitter = emit::Emitter::new(graph);
-    let (mut decisions, mut regions, mut seconds) = (Vec::new(), Vec::new(), 0.0);
+    let (mut decisions, mut operators, mut regions, mut seconds) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for region in region::cut_regions(graph, options.limits.region_nodes)? {
         let encoded = region::encode(graph, &region)?;
         let (egraph, log) = rules::saturate(encoded.egraph, &options.limits, &formats);
@@ -76,6 +76,11 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
         };
         let nodes = emitter.emit_region(&egraph, &region, &encoded.classes, &selection)?;
         decisions.extend(decide::decisions(&model, &egraph, &selection, &emitter, &nodes));
+        operators.extend(nodes.iter().filter_map(|&id| {
+            let class = emitter.classes.get(&id)?;
+            let seconds = model.node_seconds(&egraph, *class, selection.nodes.get(class)?);
+            Some(OperatorReport { node: emitter.graph.node(id).name.clone(), seconds })
+        }));
         seconds += selection.nodes.iter().map(|(&class, node)| model.node_seconds(&egraph, class, node)).sum::<f64>();
         regions.push(RegionReport {
             nodes: region.nodes.len(),
@@ -92,6 +97,7 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
         fused: count(graph, Op::is_elementwise).saturating_sub(count(&rewritten, Op::is_elementwise)),
         transposes: (count(graph, is_transpose), count(&rewritten, is_transpose)),
         seconds,
+        operators,
         regions,
     };
     Ok(Rewritten { graph: rewritten, report })

@@ -17,8 +17,19 @@ pub struct Report {
     pub transposes: (usize, usize),
     /// Predicted seconds of the whole graph at nominal extents.
     pub seconds: f64,
+    /// Predicted seconds of each node of the new graph, in order.
+    pub operators: Vec<OperatorReport>,
     /// How the search went, region by region.
     pub regions: Vec<RegionReport>,
+}
+
+/// One node of the new graph.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OperatorReport {
+    /// Its name.
+    pub node: String,
+    /// Predicted seconds, with everything that is fused into it.
+    pub seconds: f64,
 }
 
 /// The search in one region.

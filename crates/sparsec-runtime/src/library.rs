@@ -14,6 +14,8 @@ macro_rules! functions {
         /// The functions of a model, by name without the prefix.
         pub(crate) struct Functions {
             $($(#[$doc])* pub(crate) $name: $ty,)*
+            /// Tells the times of launches; only libraries that take them have it.
+            pub(crate) profile: Option<Profile>,
             /// Keeps the code mapped; dropped last.
             _library: Library,
         }
@@ -33,7 +35,10 @@ macro_rules! functions {
                     let $name: $ty = *unsafe { library.get::<$ty>(symbol.as_bytes()) }
                         .map_err(|_| RuntimeError::Symbol { path: shown.clone(), symbol: symbol.clone() })?;
                 )*
-                Ok(Functions { $($name,)* _library: library })
+                let symbol = format!("{name}_{}", sparsec_abi::PROFILE_FUNCTION);
+                // SAFETY: as above.
+                let profile = unsafe { library.get::<Profile>(symbol.as_bytes()) }.ok().map(|f| *f);
+                Ok(Functions { $($name,)* profile, _library: library })
             }
         }
     };
@@ -41,6 +46,9 @@ macro_rules! functions {
 
 /// `NAME_context*`.
 pub(crate) type Context = *mut c_void;
+
+/// `NAME_profile`.
+pub(crate) type Profile = unsafe extern "C" fn(Context, *mut *const u64, *mut usize) -> i32;
 
 functions! {
     abi_version: unsafe extern "C" fn() -> u32,

@@ -181,6 +181,24 @@ impl Model {
         check("run", status)
     }
 
+    /// Nanoseconds that each launch of the last run took, in the order of the manifest's `launches`; `None` where the
+    /// library was not compiled to take times.
+    ///
+    /// # Errors
+    /// When the library refuses.
+    pub fn profile(&self) -> Result<Option<&[u64]>, RuntimeError> {
+        let Some(profile) = self.functions.profile else { return Ok(None) };
+        let (mut ns, mut count) = (std::ptr::null(), 0);
+        // SAFETY: the context is ours, and both pointers are valid for the write.
+        check("profile", unsafe { profile(self.context, &raw mut ns, &raw mut count) })?;
+        if ns.is_null() {
+            return Err(RuntimeError::Malformed("`profile` gives no times".to_owned()));
+        }
+        // SAFETY: not null, and `count` numbers inside the context, which lives as long as `self`. Only `run` writes
+        // them, and it takes the model mutably.
+        Ok(Some(unsafe { std::slice::from_raw_parts(ns, count) }))
+    }
+
     fn check_dims(&self, dims: &[i64]) -> Result<(), RuntimeError> {
         if dims.len() == self.symbols.len() {
             return Ok(());

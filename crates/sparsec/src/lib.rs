@@ -16,6 +16,7 @@
 
 mod error;
 pub mod inspect;
+pub mod layers;
 pub mod npy;
 mod observer;
 mod options;

@@ -70,6 +70,8 @@ pub struct CompileOptions {
     pub llvm_ir: bool,
     /// Keep the assembly as text.
     pub assembly: bool,
+    /// Have the library time its launches; its header then has `NAME_profile`.
+    pub profile: bool,
 }
 
 impl CompileOptions {
@@ -85,6 +87,7 @@ impl CompileOptions {
             output: None,
             llvm_ir: false,
             assembly: false,
+            profile: false,
         }
     }
 

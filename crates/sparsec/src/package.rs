@@ -53,6 +53,7 @@ pub(crate) fn package(
         shared_library: options.emits(Emit::Shared),
         header: options.emits(Emit::Header),
         objects: options.emits(Emit::Object),
+        profile: options.profile,
         ..ArtifactOptions::new(target_info(&options.target))
     };
     let written = sparsec_artifact::write_with(weights, parts.program, &code, &artifact, report.clone());

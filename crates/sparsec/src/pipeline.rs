@@ -8,10 +8,11 @@ use sparsec_graph::{Bindings, Graph, Symbol};
 use sparsec_llvm::{Arch, EmitOptions, Emitted, Target};
 use sparsec_lower::{LowerOptions, Lowered, TargetInfo};
 use sparsec_passes::Event;
-use sparsec_rewrite::{Machine, RewriteOptions};
+use sparsec_rewrite::{Machine, Report, RewriteOptions};
 use sparsec_tir::Program;
 
 use crate::inspect::{Inspection, Shapes, weight_shapes};
+use crate::layers::{LayerReport, layers};
 use crate::observer::stage;
 use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, package};
 
@@ -28,6 +29,8 @@ pub struct Compiled {
     pub emitted: Emitted,
     /// What was found and chosen.
     pub inspection: Inspection,
+    /// The steps of a run.
+    pub layers: Vec<LayerReport>,
     /// Values that open dimensions were assumed to have where time was predicted.
     pub nominal: Bindings,
     /// The files that were written.
@@ -41,6 +44,8 @@ pub struct Rewriting {
     pub graph: Graph,
     /// What was found and chosen.
     pub inspection: Inspection,
+    /// What the rewriting decided and predicts.
+    pub report: Report,
     /// Values that open dimensions were assumed to have where time was predicted.
     pub nominal: Bindings,
 }
@@ -67,11 +72,12 @@ pub fn compile(
     let label = source.label();
     let name = library_name(options.name.as_deref().unwrap_or(&source.stem()));
     let graph = read(&source, options, observer)?;
-    let Rewriting { mut graph, mut inspection, nominal } = rewrite(&label, graph, options, observer)?;
+    let Rewriting { mut graph, mut inspection, report, nominal } = rewrite(&label, graph, options, observer)?;
     inspection.model = source.file_name();
     let Lowered { mut program, data, dumps } = lower(&label, &graph, options, observer)?;
     program.name.clone_from(&name);
     inspection.add_program(&program);
+    let layers = layers(&graph, &program, &report, &nominal);
     let text = options.emits(Emit::Graph).then(|| graph.to_string());
     let write = || package::stage_weights(&label, &program, &data, options);
     let weights = stage(observer, "weights", write, |_| list_constants(&program))?;
@@ -87,7 +93,7 @@ pub fn compile(
         inspection: &inspection,
     };
     let files = stage(observer, "package", || package::package(weights, &parts, options), |files| list_files(files))?;
-    Ok(Compiled { name, graph, program, emitted, inspection, nominal, files })
+    Ok(Compiled { name, graph, program, emitted, inspection, layers, nominal, files })
 }
 
 /// The account of a compilation without the machine code: the stages of [`compile`] up to the lowering.
@@ -157,7 +163,7 @@ pub fn rewrite(
     };
     let rewritten = stage(observer, "rewrite", run, |r| r.graph.to_string())?;
     let inspection = Inspection::new(label, [read_macs, macs], &nominal, &shapes, &rewritten.report);
-    Ok(Rewriting { graph: rewritten.graph, inspection, nominal })
+    Ok(Rewriting { graph: rewritten.graph, inspection, report: rewritten.report, nominal })
 }
 
 /// Runs the passes; returns the shapes that the weights had before channels were removed.
@@ -213,6 +219,7 @@ fn emit(
     let wanted = EmitOptions {
         assembly: options.assembly || options.emits(Emit::Asm),
         llvm_ir: options.llvm_ir || options.emits(Emit::LlvmIr),
+        profile: options.profile,
         ..EmitOptions::default()
     };
     let run = || {

@@ -142,8 +142,19 @@ pub(crate) fn build_for(
     data: &dyn ConstantData,
     target: &Target,
 ) -> Result<ArtifactFiles, ArtifactError> {
-    let emitted = emit(program, target, EmitOptions::default()).expect("compiles");
+    build_with(dir, program, data, target, false)
+}
+
+/// As [`build_for`]; `profile` has `run` time its launches.
+pub(crate) fn build_with(
+    dir: &Path,
+    program: &Program,
+    data: &dyn ConstantData,
+    target: &Target,
+    profile: bool,
+) -> Result<ArtifactFiles, ArtifactError> {
+    let emitted = emit(program, target, EmitOptions { profile, ..EmitOptions::default() }).expect("compiles");
     let code = Code { object: &emitted.object, assembly: None, llvm_ir: None };
-    let options = ArtifactOptions { objects: true, ..ArtifactOptions::new(target_info(target)) };
+    let options = ArtifactOptions { objects: true, profile, ..ArtifactOptions::new(target_info(target)) };
     sparsec_artifact::write(dir, program, data, &code, &options, serde_json::json!({"tensors": []}))
 }

@@ -28,6 +28,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "static,shared,header")]
     emit: Vec<EmitKind>,
 
+    /// Have the library time its steps: NAME_profile in its header tells the times
+    #[arg(long)]
+    profile: bool,
+
     #[command(flatten)]
     dumps: DumpArguments,
 }
@@ -73,6 +77,7 @@ impl EmitKind {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut options = arguments.model.options()?;
     let emit: BTreeSet<Emit> = arguments.emit.iter().map(|kind| kind.emit()).collect();
+    options.profile = arguments.profile;
     options.name.clone_from(&arguments.name);
     options.output = Some(Output { folder: arguments.output.clone(), emit });
     let mut progress = Progress::new(&arguments.dumps)?;

@@ -3,7 +3,7 @@
 use inkwell::module::Linkage;
 use inkwell::values::{BasicValue, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, AtomicOrdering, IntPredicate};
-use sparsec_abi::{ABI_VERSION, CONTEXT_BYTES, MAX_THREADS, MEMORY_ALIGN, Status};
+use sparsec_abi::{ABI_VERSION, MAX_THREADS, MEMORY_ALIGN, Status};
 
 use super::function::{Fun, Seen};
 use super::symbolic::Symbolic;
@@ -68,7 +68,7 @@ impl<'c> Glue<'_, 'c> {
         f.require_pointer(out)?;
         f.store(f.null(), out, 0)?;
         self.require_version(&mut f, version)?;
-        let context = self.malloc(&f, cx.int(CONTEXT_BYTES as i64))?;
+        let context = self.malloc(&f, cx.int(self.context_bytes()))?;
         let good = cx.builder.build_is_not_null(context, "")?;
         f.require(good, Status::Memory)?;
         self.initialise(&f, context, 1)?;
@@ -97,7 +97,7 @@ impl<'c> Glue<'_, 'c> {
         f.require_pointer(memory)?;
         let aligned = f.aligned(memory, 8)?;
         f.require(aligned, Status::Alignment)?;
-        let enough = f.compare(IntPredicate::UGE, bytes, cx.int(CONTEXT_BYTES as i64))?;
+        let enough = f.compare(IntPredicate::UGE, bytes, cx.int(self.context_bytes()))?;
         f.require(enough, Status::Arena)?;
         self.initialise(&f, memory, 0)?;
         f.store(memory, out, 0)?;
@@ -240,7 +240,7 @@ impl<'c> Glue<'_, 'c> {
     }
 
     fn initialise(&self, f: &Fun<'_, 'c>, context: PointerValue<'c>, owned: i64) -> Emit<()> {
-        for word in 0..CONTEXT_BYTES as i64 / 8 {
+        for word in 0..self.context_bytes() / 8 {
             f.store(self.cx.int(0), context, word * 8)?;
         }
         f.store(f.i32(owned), context, field::OWNED)?;

@@ -6,6 +6,7 @@
 mod check;
 mod context;
 mod function;
+mod profile;
 mod query;
 mod run;
 mod symbolic;
@@ -18,9 +19,9 @@ use sparsec_tir::{Expr, Port, Program};
 use crate::error::{Emit, invalid};
 use crate::value::Cx;
 
-/// Emits all exported functions. `kernels` are the program's, in order.
-pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionValue<'c>]) -> Emit<()> {
-    let glue = Glue { cx, program };
+/// Emits all exported functions. `kernels` are the program's, in order; `profile` has `run` time them.
+pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionValue<'c>], profile: bool) -> Emit<()> {
+    let glue = Glue { cx, program, profile };
     glue.verify()?;
     glue.emit_queries()?;
     let constraints = glue.emit_constraints()?;
@@ -28,6 +29,9 @@ pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionV
     glue.emit_contexts(need)?;
     let infer = glue.emit_infer(constraints)?;
     let outputs = glue.emit_check_outputs()?;
+    if profile {
+        glue.emit_profile()?;
+    }
     glue.emit_run(kernels, need, infer, outputs)
 }
 
@@ -41,6 +45,8 @@ pub(crate) fn kernel_type<'c>(cx: &Cx<'c>) -> FunctionType<'c> {
 struct Glue<'a, 'c> {
     cx: &'a Cx<'c>,
     program: &'a Program,
+    /// Whether `run` times its launches.
+    profile: bool,
 }
 
 /// Byte offsets of a context's fields.
@@ -61,9 +67,17 @@ mod field {
     pub(super) const PARALLEL_FOR: i64 = 40;
     /// `i32`: number of workers.
     pub(super) const THREADS: i64 = 48;
+    /// `i64` for each launch: the nanoseconds that it took in the last run. Only where launches are timed.
+    pub(super) const TIMES: i64 = sparsec_abi::CONTEXT_BYTES as i64;
 }
 
 impl Glue<'_, '_> {
+    /// Bytes of a context.
+    fn context_bytes(&self) -> i64 {
+        let times = if self.profile { self.program.launches.len() as i64 * 8 } else { 0 };
+        sparsec_abi::CONTEXT_BYTES as i64 + times
+    }
+
     /// A name with the model's prefix.
     fn name(&self, suffix: &str) -> String {
         format!("{}_{suffix}", self.program.name)

@@ -4,7 +4,7 @@ use inkwell::module::Linkage;
 use inkwell::types::BasicType;
 use inkwell::values::{BasicValue, BasicValueEnum, GlobalValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
-use sparsec_abi::{ABI_VERSION, CONTEXT_BYTES, EXTENT_EXPRESSION, Status, symbol_extent};
+use sparsec_abi::{ABI_VERSION, EXTENT_EXPRESSION, Status, symbol_extent};
 use sparsec_tir::{Expr, Port};
 
 use super::Glue;
@@ -18,7 +18,7 @@ impl<'c> Glue<'_, 'c> {
         let program = self.program;
         let i32_type = cx.context.i32_type();
         self.emit_number("abi_version", i32_type.const_int(u64::from(ABI_VERSION), false))?;
-        self.emit_number("context_bytes", cx.int(CONTEXT_BYTES as i64))?;
+        self.emit_number("context_bytes", cx.int(self.context_bytes()))?;
 
         let mut messages: Vec<_> = Status::ALL.iter().map(|s| self.text(s.message())).collect();
         messages.push(self.text("unknown status"));

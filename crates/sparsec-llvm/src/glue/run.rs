@@ -93,8 +93,12 @@ impl<'c> Glue<'_, 'c> {
         let rounded = cx.builder.build_int_add(arena_bytes, cx.int(63), "")?;
         let rounded = cx.builder.build_and(rounded, cx.int(-64), "")?;
         let scratch = cx.byte_address(places.arena, rounded)?;
-        for launch in &program.launches {
+        let mut clock = if self.profile { Some(self.start_clock(&f)?) } else { None };
+        for (index, launch) in program.launches.iter().enumerate() {
             self.emit_launch(&f, launch, kernels, &places, context, scratch, dispatch)?;
+            if let Some(clock) = &mut clock {
+                self.store_time(&f, clock, context, index)?;
+            }
         }
         let inner = f.finish_ok()?;
         self.emit_held("run", inner)

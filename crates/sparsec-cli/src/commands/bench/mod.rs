@@ -1,11 +1,13 @@
 //! `sparsec bench`.
 
+mod layers;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use sparsec::probe;
+use sparsec::{ModelSource, probe};
 use sparsec_runtime::{Model, Tensor};
 
 use crate::failure::Failure;
@@ -26,6 +28,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
 
+    /// Time every layer, beside what was predicted for it
+    #[arg(long)]
+    layers: bool,
+
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -45,10 +51,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::usage("`--seconds` must be positive"));
     }
     let started = Instant::now();
-    let native = native::compile_and_load(&arguments.model, &arguments.dumps, arguments.threads.into())?;
+    let mut options = arguments.model.native_options()?;
+    options.profile = arguments.layers;
+    let source = ModelSource::File(arguments.model.model.clone());
+    let target = options.target.clone();
+    let native = native::load(source, options, &arguments.dumps, arguments.threads.into())?;
     let Some(mut native) = native else { return Ok(()) };
     let compile_seconds = started.elapsed().as_secs_f64();
-    let target = arguments.model.native_options()?.target;
     let folder = tempfile::TempDir::with_prefix("sparsec-").map_err(Failure::input)?;
     let mut peak = Peak::new(&target, folder.path())?;
 
@@ -58,6 +67,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     native.model.run_into(&inputs, &mut outputs).map_err(Failure::input)?;
 
     let mut times = Vec::new();
+    let mut of_layers = layers::Times::default();
     let (mut gflops, mut bandwidth) = (Vec::new(), vec![copy_gbs()]);
     let limit = Duration::from_secs_f64(arguments.seconds);
     let start = Instant::now();
@@ -69,6 +79,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         let start = Instant::now();
         native.model.run_into(&inputs, &mut outputs).map_err(Failure::input)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
+        if let Some(launches) = native.model.profile().map_err(Failure::bug)? {
+            of_layers.add(launches);
+        }
     }
     bandwidth.push(copy_gbs());
     times.sort_by(f64::total_cmp);
@@ -79,7 +92,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let inspection = &native.compiled.inspection;
     let kept = inspection.kept_macs as f64 * 2.0 / (median * 1e6);
     if arguments.json {
-        let line = json!({
+        let mut line = json!({
             "model": arguments.model.model.file_name().map(|n| n.to_string_lossy()),
             "engine": "sparsec",
             "cpu": target.cpu(),
@@ -96,7 +109,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             "launches": inspection.launches,
             "layers": inspection.weights,
         });
+        if arguments.layers {
+            line["profile"] = of_layers.json(&native.compiled.layers, fma_peak);
+        }
         return output::print(&format!("{line}\n"));
+    }
+    if arguments.layers {
+        output::print(&(of_layers.render(&native.compiled.layers, fma_peak) + "\n"))?;
     }
     output::print(&format!(
         "median {median:.3} ms, best {min:.3} ms, {} runs, {} threads, {}\n\
