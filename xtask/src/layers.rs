@@ -35,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("sparsec-cli", &["sparsec", "sparsec-runtime"]),
     ("sparsec-demo", &["sparsec", "sparsec-onnx", "sparsec-runtime"]),
-    ("sparsec-tests", &["sparsec-demo", "sparsec-onnx"]),
+    ("sparsec-tests", &["sparsec", "sparsec-demo", "sparsec-onnx", "sparsec-runtime"]),
     ("xtask", &[]),
 ];
 

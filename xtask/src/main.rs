@@ -4,6 +4,7 @@
 //! heavier (the demo, the mutated files) is a program of its own that a task builds and starts.
 #![allow(clippy::print_stdout, reason = "tasks talk to a person")]
 
+mod bench;
 mod command;
 mod layers;
 mod python;
@@ -21,6 +22,8 @@ cargo xtask TASK
   test      sets up, then runs every check of the project
   demo      sets up, then compiles and runs the digits networks and a pruned ResNet-50; writes target/demo/report.html
   models    sets up, then compares the full-size networks with ONNX Runtime; arguments go to tests/models/compare.py
+  bench     sets up, then times networks against ONNX Runtime, OpenVINO and DeepSparse in turns; --quick, --models a,b,
+            --seconds S, --kernels (single layers over densities), --prepare, --docs; a full run updates docs/benchmarks.md
   fuzz      sets up, then feeds mutated models to the compiler; arguments: --count 2000, --seed 1
 ";
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         "test" if rest.is_empty() => test::run(),
         "demo" => demo(rest),
         "models" => models(rest),
+        "bench" => bench::run(rest),
         "fuzz" => fuzz(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -1,30 +1,67 @@
-//! Python for the differential tests: a virtual environment with pinned packages under the target directory.
+//! Python environments under the target directory, with pinned packages, and the scripts that run in them.
 
 use std::path::{Path, PathBuf};
 
 use crate::command::{Outcome, Task, root, target_dir};
 
-const REQUIREMENTS: &str = "tests/models/requirements.txt";
+/// A virtual environment: the name of its folder, what it holds, and the interpreters that it can be made with.
+pub(crate) struct Environment {
+    folder: &'static str,
+    requirements: &'static str,
+    interpreters: &'static [&'static str],
+    /// A condition on the interpreter, as Python.
+    version: &'static str,
+}
 
-/// The interpreter of the environment, which is made on the first use and again when the requirements change.
-pub(crate) fn interpreter() -> Result<PathBuf, String> {
-    let folder = target_dir().join("venv");
-    let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
-    let wanted = std::fs::read_to_string(root().join(REQUIREMENTS)).map_err(|e| format!("{REQUIREMENTS}: {e}"))?;
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
+/// The differential tests: ONNX Runtime.
+const TESTS: Environment = Environment {
+    folder: "venv",
+    requirements: "tests/models/requirements.txt",
+    interpreters: &["python3"],
+    version: "True",
+};
+
+/// The benchmark: ONNX Runtime and OpenVINO.
+pub(crate) const BENCH: Environment =
+    Environment { folder: "venv-bench", requirements: "tests/models/requirements-bench.txt", ..TESTS };
+
+/// The benchmark's DeepSparse, which takes no newer Python and only packages of its time.
+pub(crate) const DEEPSPARSE: Environment = Environment {
+    folder: "venv-deepsparse",
+    requirements: "tests/models/requirements-deepsparse.txt",
+    interpreters: &["python3", "python3.11", "python3.10", "python3.9", "python3.8"],
+    version: "(3, 8) <= sys.version_info < (3, 12)",
+};
+
+impl Environment {
+    /// The environment's interpreter. The environment is made on the first use, and again when its requirements change.
+    pub(crate) fn interpreter(&self) -> Result<PathBuf, String> {
+        let folder = target_dir().join(self.folder);
+        let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
+        let wanted = std::fs::read_to_string(root().join(self.requirements))
+            .map_err(|e| format!("{}: {e}", self.requirements))?;
+        if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(python);
+        }
+        let check = format!("import venv, ensurepip, sys; assert {}", self.version);
+        let base = self
+            .interpreters
+            .iter()
+            .find(|python| Task::new("python", python).args(["-c", &check]).succeeds())
+            .ok_or_else(|| format!("no Python with {} among {}", self.version, self.interpreters.join(", ")))?;
+        Task::new("Python environment", base).args(["-m", "venv", "--clear"]).arg(&folder).run()?;
+        Task::new("Python packages", &python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(self.requirements)
+            .run()?;
+        std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
+        Ok(python)
     }
-    Task::new("Python environment", "python3").args(["-m", "venv", "--clear"]).arg(&folder).run()?;
-    Task::new("Python packages", &python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS])
-        .run()?;
-    std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
-    Ok(python)
 }
 
 /// Runs the comparison with ONNX Runtime on a `sparsec` binary; models are made in `work`.
 pub(crate) fn compare(sparsec: &Path, work: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Outcome {
-    let python = interpreter()?;
+    let python = TESTS.interpreter()?;
     std::fs::create_dir_all(work).map_err(|e| format!("{}: {e}", work.display()))?;
     Task::new("comparison with ONNX Runtime", python)
         .args(["-B", "tests/models/compare.py", "--sparsec"])
@@ -37,7 +74,7 @@ pub(crate) fn compare(sparsec: &Path, work: &Path, arguments: &[impl AsRef<std::
 
 /// Runs the unit tests of the model scripts.
 pub(crate) fn unit_tests() -> Outcome {
-    let python = interpreter()?;
+    let python = TESTS.interpreter()?;
     Task::new("unit tests of the model scripts", python)
         .args(["-B", "-m", "unittest", "discover", "--start-directory", "tests/models"])
         .run()
