@@ -96,7 +96,14 @@ fn pooling() {
             "kernel [3, 3] strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] ceil false",
             "kernel [2, 3] strides [1, 2] pads [(0, 1), (1, 0)] dilations [1, 1] ceil true",
             "kernel [2, 2] strides [1, 1] pads [(0, 0), (0, 0)] dilations [2, 3] ceil false",
+            "kernel [9, 9] strides [3, 4] pads [(4, 4), (4, 4)] dilations [1, 1] ceil false",
         ] {
+            check(
+                &format!(
+                    "graph @g {{\n input %0 \"x\": f32[n, 3, 9, w]\n %1 = pool {kind} (%0) {attrs}\n output \"y\" = %1\n}}"
+                ),
+                &[("n", 1), ("w", 150)],
+            );
             check(
                 &format!(
                     "graph @g {{\n input %0 \"x\": f32[n, 3, 9, 23]\n %1 = pool {kind} (%0) {attrs}\n output \"y\" = %1\n}}"

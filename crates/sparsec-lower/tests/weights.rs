@@ -87,6 +87,43 @@ fn convolutions() {
     }
 }
 
+/// A convolution with a group for each channel, from numbers that a test draws.
+fn depthwise(format: &str, outputs: usize, x: &str, [kh, kw, sh, sw, dh, dw, top, left]: [usize; 8]) -> String {
+    let attrs = format!(
+        "strides [{sh}, {sw}] pads [({top}, 1), ({left}, 0)] dilations [{dh}, {dw}] groups {}",
+        x.split(", ").nth(1).unwrap_or("1")
+    );
+    format!(
+        r#"graph @g {{
+  input %0 "x": f32[{x}]
+  const %1 "w": f32[{outputs}, 1, {kh}, {kw}] random(seed=5, density=0.7)
+  const %2 "b": f32[{outputs}] random(seed=6, density=1.0)
+  %3 = conv (%0, %1, %2) {attrs} epilogue relu(acc) () format {format}
+  output "y" = %3
+}}"#
+    )
+}
+
+#[test]
+fn depthwise_convolutions() {
+    let mut numbers = common::Numbers(23);
+    let mut draw = |from: usize, to: usize| from + numbers.next() as usize % (to - from);
+    for case in 0..40 {
+        let (kh, kw, dh, dw) = (draw(1, 4), draw(1, 6), draw(1, 3), draw(1, 3));
+        let (sh, sw) = (draw(1, 4), draw(1, 5));
+        let (top, left) = (draw(0, 3), draw(0, 4));
+        let (channels, multiplier) = (draw(2, 4), draw(1, 4));
+        let (height, width) = ((kh - 1) * dh + draw(1, 12), (kw - 1) * dw + draw(1, 140));
+        let window = [kh, kw, sh, sw, dh, dw, top, left];
+        let format = FORMATS[case % FORMATS.len()];
+        let known = format!("n, {channels}, {height}, {width}");
+        check(&depthwise(format, channels * multiplier, &known, window), &[("n", 2)]);
+        let open = format!("1, {channels}, h, w");
+        let symbols = [("h", height as i64), ("w", width as i64)];
+        check(&depthwise(format, channels * multiplier, &open, window), &symbols);
+    }
+}
+
 #[test]
 fn convolutions_of_unknown_size() {
     let attrs = "strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1";

@@ -1,14 +1,20 @@
 //! Sliding window reductions over two spatial axes.
 //!
-//! Vectors run along the output columns; columns of the window that lie outside the image are replaced by the neutral
+//! A maximum over a small window takes the rows of an image in bands ([`Band`]), what lies outside being minus infinity.
+//! In all other cases vectors run along the output columns; columns of the window that lie outside the image are replaced by the neutral
 //! element, their addresses by the nearest inside.
 
 use sparsec_graph::{Dim, PoolAttrs, PoolKind};
 use sparsec_tir::{BinaryOp, BufferKind, CompareOp, Expr, Scalar, Type, load};
 
 use crate::context::{BuiltKernel, Context};
+use crate::kernels::band::Band;
 use crate::scalar::constant;
 use crate::target::TargetInfo;
+use crate::weight::Window;
+
+/// Elements of a window that are written out as code.
+const MAX_ELEMENTS: usize = 64;
 
 /// Extents of images: planes (batch x channels), rows, columns.
 pub(crate) type Images = [Dim; 3];
@@ -20,6 +26,10 @@ pub(crate) fn pool_kernel(
     (x_shape, y_shape): (&Images, &Images),
     target: &TargetInfo,
 ) -> BuiltKernel {
+    let windows = [window(attrs, 0), window(attrs, 1)];
+    if attrs.kind == PoolKind::Max && windows[0].kernel * windows[1].kernel <= MAX_ELEMENTS {
+        return max_pool_kernel(elem, (windows[0], windows[1]), (x_shape, y_shape), target);
+    }
     let mut c = Context::new(&format!("pool_{}", attrs.kind));
     let shape = c.dims(x_shape);
     let (height, width) = (shape[1].clone(), shape[2].clone());
@@ -90,6 +100,37 @@ pub(crate) fn pool_kernel(
                 });
             });
         });
+    });
+    c.finish()
+}
+
+/// The window of one spatial axis.
+fn window(attrs: &PoolAttrs, axis: usize) -> Window {
+    let of = |v: &[i64]| v.get(axis).map_or(1, |&n| n.max(1) as usize);
+    let pad = attrs.pads.get(axis).map_or(0, |p| p.0);
+    Window { kernel: of(&attrs.kernel), stride: of(&attrs.strides), dilation: of(&attrs.dilations), pad }
+}
+
+fn max_pool_kernel(
+    elem: Scalar,
+    windows: (Window, Window),
+    (x_shape, y_shape): (&Images, &Images),
+    target: &TargetInfo,
+) -> BuiltKernel {
+    let band = Band::choose(windows, [y_shape[1].clone(), y_shape[2].clone()], 0, target);
+    let mut c = Context::new("pool_max");
+    c.describe(band.describe());
+    let shape = c.dims(x_shape);
+    let x = c.buffer("x", elem, BufferKind::Input, shape, vec![]);
+    let shape = c.dims(y_shape);
+    let y = c.buffer("y", elem, BufferKind::Output, shape, vec![]);
+    let scratch = band.declare(&mut c, elem);
+    let least = Expr::Float(f64::NEG_INFINITY, elem);
+    band.for_each(&mut c, &y_shape[0], |c, task| {
+        let image = [x_shape[1].clone(), x_shape[2].clone()];
+        band.fill(c, task, (scratch, elem, &least), &image, &|row, col| load(x, vec![task.plane.clone(), row, col]));
+        let end = |c: &mut Context, [row, col]: [Expr; 2], value| c.store(y, vec![task.plane.clone(), row, col], value);
+        band.compute(c, task, (scratch, elem), &least, &|x, old, _| old.max(x), &end);
     });
     c.finish()
 }

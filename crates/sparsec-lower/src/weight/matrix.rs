@@ -50,6 +50,11 @@ impl WeightMatrix {
         self.group_cols * self.groups
     }
 
+    /// Columns of a group.
+    pub(crate) fn group_cols(&self) -> usize {
+        self.group_cols
+    }
+
     /// Whether there is more than one group.
     pub(crate) fn is_grouped(&self) -> bool {
         self.groups > 1
@@ -64,12 +69,17 @@ impl WeightMatrix {
         }
     }
 
-    /// All elements, groups expanded.
-    pub(crate) fn dense(&self) -> Cow<'_, [f32]> {
-        let values: Cow<'_, [f32]> = match bytemuck::try_cast_slice(&self.data.bytes) {
+    /// The elements as they are stored: outputs x columns of a group.
+    pub(crate) fn stored(&self) -> Cow<'_, [f32]> {
+        match bytemuck::try_cast_slice(&self.data.bytes) {
             Ok(aligned) => Cow::Borrowed(aligned),
             Err(_) => Cow::Owned(self.data.copy_values(self.pages.as_deref()).unwrap_or_default()),
-        };
+        }
+    }
+
+    /// All elements, groups expanded.
+    pub(crate) fn dense(&self) -> Cow<'_, [f32]> {
+        let values = self.stored();
         if self.groups == 1 {
             return values;
         }

@@ -1,6 +1,7 @@
 //! Linear layers and convolutions with constant weights.
 
 mod blocks;
+mod depthwise;
 mod geometry;
 mod matrix;
 mod nm;
@@ -39,6 +40,9 @@ pub(crate) fn multiply(
     let single = [0, 2, 3].iter().all(|&i| problem.y.shape[i].is(1));
     if single && problem.kernel_size() == 1 {
         return spmv::lower(&problem, weight, format, target);
+    }
+    if depthwise::covers(&problem, weight) {
+        return Ok(depthwise::lower(&problem, weight, target));
     }
     match format {
         Format::Hyb { bucket, .. } => rows::lower(&problem, weight, *bucket, target),
