@@ -354,6 +354,9 @@ impl<'c> Body<'_, 'c> {
                 let index = access.index.iter().map(|i| i.clone() + Expr::int(lane.into())).collect();
                 Some(Expr::Load(Access { index, lanes: 1, ..access.clone() }))
             }
+            Expr::Gather(buffer, indices) => {
+                Some(Expr::Load(Access::element(*buffer, vec![self.lane_of(indices, lane)?])))
+            }
             Expr::Convert(to, x) => Some(self.lane_of(x, lane)?.convert(*to)),
             Expr::Binary(op, x, y) => Some(Expr::binary(*op, self.lane_of(x, lane)?, self.lane_of(y, lane)?)),
             Expr::Splat(x, _) => Some((**x).clone()),

@@ -134,3 +134,27 @@ fn products_of_activations() {
         );
     }
 }
+
+/// One row: a query and its row of probabilities, against keys and values of several lengths.
+#[test]
+fn products_of_one_row() {
+    for seq in [1, 17, 513] {
+        for (spec, a, b) in [
+            ("bhqd,bhkd->bhqk", "2, 3, 1, 9", "2, 3, seq, 9"),
+            ("bhqd,bhkd->bhqk", "1, 2, 1, 64", "1, 2, seq, 64"),
+            ("bhqk,bhkd->bqhd", "2, 3, 1, seq", "2, 3, seq, 9"),
+            ("bhqk,bhkd->bqhd", "1, 2, 1, seq", "1, 2, seq, 64"),
+            ("bqk,bkd->bqd", "1, 1, seq", "1, seq, 200"),
+            ("bqk,bdk->bqd", "1, 1, 3", "1, seq, 3"),
+        ] {
+            check(
+                &format!(
+                    "graph @g {{\n input %0 \"a\": f32[{a}]\n input %1 \"b\": f32[{b}]\n const %2 \"c\": f32[1] \
+                     random(seed=1, density=1.0)\n %3 = contract \"{spec}\" (%0, %1) epilogue add(mul(acc, 0.5), $0) (%2)\n \
+                     output \"y\" = %3\n}}"
+                ),
+                &[("seq", seq)],
+            );
+        }
+    }
+}

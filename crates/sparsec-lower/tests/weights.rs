@@ -37,6 +37,9 @@ fn single_vectors() {
         }
     }
     check(&linear("csr", 0.5, (1, 1), "1, 1", "mk,bk->bm"), &[]);
+    check(&linear("dense", 0.5, (7, 33), "1, 33", "mk,bk->bm"), &[]);
+    // Columns beyond 16 bits.
+    check(&linear("csr", 0.01, (3, 70_000), "1, 70000", "mk,bk->bm"), &[]);
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! by element. Sums between chunks rest in y, whose element type is that of the sums.
 
 use sparsec_graph::{Dim, ScalarExpr};
-use sparsec_tir::{BufferKind, CompareOp, Expr, Scalar, Type, load};
+use sparsec_tir::{BufferId, BufferKind, CompareOp, Expr, Scalar, Type, load};
 
 use crate::context::{BuiltKernel, Context};
+use crate::kernels::gemv::gemv_kernel;
 use crate::kernels::map::converted;
 use crate::scalar::{Typed, emit_scalar};
 use crate::target::TargetInfo;
@@ -37,13 +38,34 @@ pub(crate) struct Gemm {
 /// Elements of k that are packed at a time.
 const CHUNK: i64 = 128;
 
-fn buffer(c: &mut Context, name: &str, m: &Matrices, kind: BufferKind) -> sparsec_tir::BufferId {
+pub(crate) fn buffer(c: &mut Context, name: &str, m: &Matrices, kind: BufferKind) -> BufferId {
     let (shape, strides) = (c.dims(&m.shape), c.dims(&m.strides));
     c.buffer(name, m.elem, kind, shape, strides)
 }
 
+/// What is stored at `index` for this sum: the epilogue's value, in the result's element type.
+pub(crate) fn finished(c: &mut Context, g: &Gemm, args: &[BufferId], index: &[Expr], sum: Typed) -> Expr {
+    let elem = g.y.elem;
+    let Some(expr) = &g.epilogue else { return converted(sum, elem) };
+    let mut loads = |_: &mut Context, i: u32| {
+        let arg = &g.args[i as usize];
+        let zip = index.iter().zip(arg.shape.iter().zip(&arg.strides));
+        let index = zip.map(|(e, (extent, stride))| {
+            let fixed = stride.is(0) && extent.is(1);
+            if fixed { Expr::int(0) } else { e.clone() }
+        });
+        (load(args[i as usize], index.collect()), arg.elem)
+    };
+    let value = emit_scalar(c, expr, Some(&sum), &mut loads, elem);
+    converted(value, elem)
+}
+
 /// The kernel; its arguments are `a, x, y, args...`.
 pub(crate) fn gemm_kernel(g: &Gemm, target: &TargetInfo) -> BuiltKernel {
+    gemv_kernel(g, target).unwrap_or_else(|| tiles(g, target))
+}
+
+fn tiles(g: &Gemm, target: &TargetInfo) -> BuiltKernel {
     let mut c = Context::new("gemm");
     let wide = target.registers >= 32;
     let lanes = target.lanes;
@@ -142,22 +164,7 @@ pub(crate) fn gemm_kernel(g: &Gemm, target: &TargetInfo) -> BuiltKernel {
                             c.vector(lanes, active(&t), |c, l| {
                                 let index = at(row(&r), n0.clone() + place(t.clone(), l));
                                 let acc: Typed = (sum(&r, &t), elem);
-                                let value = match (&g.epilogue, last) {
-                                    (Some(expr), true) => {
-                                        let mut loads = |_: &mut Context, i: u32| {
-                                            let arg = &g.args[i as usize];
-                                            let zip = index.iter().zip(arg.shape.iter().zip(&arg.strides));
-                                            let index = zip.map(|(e, (extent, stride))| {
-                                                let fixed = stride.is(0) && extent.is(1);
-                                                if fixed { Expr::int(0) } else { e.clone() }
-                                            });
-                                            (load(args[i as usize], index.collect()), arg.elem)
-                                        };
-                                        emit_scalar(c, expr, Some(&acc), &mut loads, elem)
-                                    }
-                                    _ => acc,
-                                };
-                                let value = converted(value, elem);
+                                let value = if last { finished(c, g, &args, &index, acc) } else { acc.0 };
                                 c.store(y, index, value);
                             });
                         });

@@ -3,6 +3,7 @@
 pub(crate) mod band;
 pub(crate) mod gather;
 pub(crate) mod gemm;
+pub(crate) mod gemv;
 pub(crate) mod line;
 pub(crate) mod map;
 pub(crate) mod norm;
