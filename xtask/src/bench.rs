@@ -2,11 +2,11 @@
 
 use crate::command::{Outcome, Task, target_dir};
 use crate::python::{BENCH, DEEPSPARSE};
-use crate::setup;
+use crate::setup::{self, Purpose};
 
 /// Arguments go to the script.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    setup::run()?;
+    setup::run(Purpose::Build)?;
     Task::cargo("building sparsec, and the program that times it")
         .args(["build", "--release", "--locked", "--package", "sparsec-cli", "--package", "sparsec-tests"])
         .args(["--bin", "sparsec", "--bin", "turns"])

@@ -14,11 +14,13 @@ mod test;
 use std::process::ExitCode;
 
 use command::{Outcome, Task, root, target_dir};
+use setup::Purpose;
 
 const USAGE: &str = "\
 cargo xtask TASK
 
-  setup     installs what the build needs (LLVM 19, a C compiler, Python's venv) where it is missing
+  setup     installs what the build needs (LLVM 19, a C compiler, Python's venv), and what the tests need (an emulator
+            of 64-bit Arm and a C compiler for it), where it is missing
   test      sets up, then runs every check of the project
   demo      sets up, then compiles and runs the digits networks and a pruned ResNet-50; writes target/demo/report.html
   models    sets up, then compares the full-size networks with ONNX Runtime; arguments go to tests/models/compare.py
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let outcome = match task.as_str() {
-        "setup" if rest.is_empty() => setup::run(),
+        "setup" if rest.is_empty() => setup::run(Purpose::Test),
         "test" if rest.is_empty() => test::run(),
         "demo" => demo(rest),
         "models" => models(rest),
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn demo(arguments: &[String]) -> Outcome {
-    setup::run()?;
+    setup::run(Purpose::Build)?;
     Task::cargo("the demo")
         .args(["run", "--release", "--quiet", "--package", "sparsec-demo", "--"])
         .args(["--digits", "examples/digits", "--output"])
@@ -69,13 +71,13 @@ fn demo(arguments: &[String]) -> Outcome {
 }
 
 fn models(arguments: &[String]) -> Outcome {
-    setup::run()?;
+    setup::run(Purpose::Build)?;
     let sparsec = build_release()?;
     python::compare(&sparsec, &target_dir().join("models"), arguments)
 }
 
 fn fuzz(arguments: &[String]) -> Outcome {
-    setup::run()?;
+    setup::run(Purpose::Build)?;
     let sparsec = build_release()?;
     Task::cargo("mutated models")
         .args(["run", "--release", "--quiet", "--package", "sparsec-tests", "--bin", "fuzz", "--", "--sparsec"])

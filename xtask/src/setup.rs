@@ -7,34 +7,59 @@ use std::path::Path;
 
 use crate::command::{Outcome, Task};
 
+/// What is about to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The command is built and used.
+    Build,
+    /// All tests are run.
+    Test,
+}
+
 struct Requirement {
+    purpose: Purpose,
     what: &'static str,
     packages: &'static [&'static str],
     present: fn() -> bool,
 }
 
 const REQUIREMENTS: &[Requirement] = &[
-    Requirement { what: "LLVM 19", packages: &["llvm-19-dev", "libpolly-19-dev"], present: has_llvm },
     Requirement {
+        purpose: Purpose::Build,
+        what: "LLVM 19",
+        packages: &["llvm-19-dev", "libpolly-19-dev"],
+        present: has_llvm,
+    },
+    Requirement {
+        purpose: Purpose::Build,
         what: "the libraries that LLVM links",
         packages: &["zlib1g-dev", "libzstd-dev"],
         present: || has_header("zlib.h") && has_header("zstd.h"),
     },
     Requirement {
+        purpose: Purpose::Build,
         what: "a C compiler",
         packages: &["gcc", "libc6-dev"],
         present: || Task::new("cc", "cc").arg("--version").succeeds() && has_header("stdio.h"),
     },
     Requirement {
+        purpose: Purpose::Build,
         what: "Python with venv",
         packages: &["python3", "python3-venv"],
         present: || Task::new("python3", "python3").args(["-c", "import venv, ensurepip"]).succeeds(),
     },
+    Requirement {
+        purpose: Purpose::Test,
+        what: "an emulator of 64-bit Arm, and a C compiler for it",
+        packages: &["qemu-user", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+        present: has_arm,
+    },
 ];
 
 /// Installs what is missing.
-pub(crate) fn run() -> Outcome {
-    let missing: Vec<&Requirement> = REQUIREMENTS.iter().filter(|r| !(r.present)()).collect();
+pub(crate) fn run(purpose: Purpose) -> Outcome {
+    let wanted = |r: &&Requirement| r.purpose == Purpose::Build || purpose == Purpose::Test;
+    let missing: Vec<&Requirement> = REQUIREMENTS.iter().filter(wanted).filter(|r| !(r.present)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -84,4 +109,12 @@ fn has_llvm() -> bool {
 
 fn has_header(name: &str) -> bool {
     ["/usr/include", "/usr/local/include"].iter().any(|folder| Path::new(folder).join(name).exists())
+}
+
+/// On Arm itself, code for it needs nothing more than the build does.
+fn has_arm() -> bool {
+    let tools = ["qemu-aarch64", "aarch64-linux-gnu-gcc"];
+    cfg!(target_arch = "aarch64")
+        || (tools.iter().all(|tool| Task::new(*tool, tool).arg("--version").succeeds())
+            && Path::new("/usr/aarch64-linux-gnu/include/stdio.h").exists())
 }

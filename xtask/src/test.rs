@@ -6,11 +6,12 @@
 use std::path::Path;
 
 use crate::command::{Outcome, Task, root, target_dir};
+use crate::setup::Purpose;
 use crate::{layers, python, setup};
 
 /// Runs all checks.
 pub(crate) fn run() -> Outcome {
-    setup::run()?;
+    setup::run(Purpose::Test)?;
     layers::check()?;
     Task::cargo("formatting").args(["fmt", "--all", "--check"]).run()?;
     Task::cargo("clippy")
@@ -19,7 +20,11 @@ pub(crate) fn run() -> Outcome {
     licences()?;
     Task::cargo("building sparsec").args(["build", "--package", "sparsec-cli", "--locked"]).run()?;
     let sparsec = target_dir().join("debug/sparsec");
-    Task::cargo("tests").args(["test", "--workspace", "--locked"]).env("SPARSEC", &sparsec).run()?;
+    Task::cargo("tests")
+        .args(["test", "--workspace", "--locked"])
+        .env("SPARSEC", &sparsec)
+        .env("SPARSEC_ARM", "required")
+        .run()?;
     python::unit_tests()?;
     c_example(&sparsec)?;
     python::compare(&sparsec, &target_dir().join("models-small"), &["--small"])?;

@@ -26,9 +26,10 @@ pub(crate) fn link_shared(
     // References inside the library stay inside it; no build id, since it would add nothing to identical bytes.
     command.args(["-Wl,-Bsymbolic", "-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,-z,defs", "-Wl,-z,relro"]);
     command.arg(format!("-Wl,-soname,lib{name}.so"));
-    let mut version_script = std::ffi::OsString::from("-Wl,--version-script=");
+    // Not through -Wl, which splits at commas: a folder's name may have some.
+    let mut version_script = std::ffi::OsString::from("--version-script=");
     version_script.push(&script);
-    command.arg(version_script);
+    command.arg("-Xlinker").arg(version_script);
     let failed = |message: String| ArtifactError::Link { command: driver.clone(), message };
     let result = command.output().map_err(|e| failed(format!("{e} (set CC to a C compiler for {triple})")))?;
     if result.status.success() {

@@ -1,0 +1,214 @@
+//! Code for 64-bit Arm, run by an emulator: the NEON kernels of every format against the interpreter.
+//!
+//! It needs `qemu-aarch64` and a C compiler for Arm. `cargo xtask test` installs them and sets `SPARSEC_ARM=required`, so
+//! that a machine without them fails there; elsewhere the test says that it was skipped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use sparsec::graph::{Graph, TensorData};
+use sparsec::{CompileOptions, Emit, Format, ModelSource, Output, Silent, Target};
+use sparsec_demo::{Attribute, Extent, ModelBuilder, Random};
+use sparsec_onnx::proto::{self, ModelProto};
+use sparsec_tests::models;
+
+/// The compiler, and the emulator where this machine needs one.
+const TOOLS: (&str, Option<&str>) =
+    if cfg!(target_arch = "aarch64") { ("cc", None) } else { ("aarch64-linux-gnu-gcc", Some("qemu-aarch64")) };
+
+/// Whether the tools are there.
+fn has_tools() -> bool {
+    let there = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success());
+    let missing: Vec<&str> = std::iter::once(TOOLS.0).chain(TOOLS.1).filter(|tool| !there(tool)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let hint = "`cargo xtask setup` installs qemu-user and gcc-aarch64-linux-gnu";
+    assert!(
+        std::env::var("SPARSEC_ARM").as_deref() != Ok("required"),
+        "{} cannot be run, so NEON code cannot be tested; {hint}",
+        missing.join(" and ")
+    );
+    eprintln!("skipped: {} cannot be run, so NEON code is not tested; {hint}", missing.join(" and "));
+    false
+}
+
+/// Convolutions of 3x3, strided and 1x1, and a linear layer, all large enough to be pruned.
+fn layers() -> ModelProto {
+    let mut random = Random::new(14);
+    let mut m = ModelBuilder::new("layers");
+    let mut x = m.input("x", &[1, 8, 13, 11].map(Extent::Fixed));
+    for (inputs, outputs, kernel, stride) in [(8, 32, 3, 1), (32, 32, 3, 1), (32, 48, 3, 2), (48, 64, 1, 1)] {
+        let count = outputs * inputs * kernel * kernel;
+        let spread = (2.0 / (inputs * kernel * kernel) as f32).sqrt();
+        let weight = m.weight(&[outputs, inputs, kernel, kernel], &random.normal(spread, count as usize));
+        let bias = m.weight(&[outputs], &random.normal(0.1, outputs as usize));
+        let attributes = [
+            ("kernel_shape", Attribute::Ints(&[kernel; 2])),
+            ("strides", Attribute::Ints(&[stride; 2])),
+            ("pads", Attribute::Ints(&[kernel / 2; 4])),
+        ];
+        let y = m.node("Conv", &[&x, &weight, &bias], &attributes);
+        x = m.node("Relu", &[&y], &[]);
+    }
+    let shape = m.integers(&[2], &[56, 48]);
+    let x = m.node("Reshape", &[&x, &shape], &[]);
+    let weight = m.weight(&[48, 40], &random.normal(0.2, 48 * 40));
+    let y = m.node("MatMul", &[&x, &weight], &[]);
+    let vector = m.weight(&[40, 32], &random.normal(0.2, 40 * 32));
+    let mean = m.node("ReduceMean", &[&y], &[("axes", Attribute::Ints(&[0])), ("keepdims", Attribute::Int(1))]);
+    m.node_named("MatMul", &[&mean, &vector], &[], "y");
+    m.output("y", &[1, 32].map(Extent::Fixed));
+    m.finish()
+}
+
+/// A C program that runs a model on the numbers of one file and writes its result to another: alone, and with a pool whose
+/// pieces come in reverse order, which must give the same bytes.
+fn program(name: &str, input: &[usize], symbols: &[i64], output: usize) -> String {
+    let list = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join(", ");
+    let shape = list(&mut input.iter().map(ToString::to_string));
+    let dims = list(&mut symbols.iter().chain(&[0]).map(ToString::to_string));
+    let (count, rank) = (input.iter().product::<usize>(), input.len());
+    let mut text = format!("#include \"{name}.h\"\n#include <stdio.h>\n#include <string.h>\n");
+    text += "#define CHECK(call) if ((status = (call)) != SPARSEC_OK) { fprintf(stderr, #call \": %d\\n\", status); return 1; }\n";
+    text +=
+        "static void backwards(void *self, int64_t n, void (*body)(void *, int64_t, int64_t, int32_t), void *arg) {\n";
+    text += "    (void)self;\n    while (n-- > 0) body(arg, n, n + 1, (int32_t)(n % 3));\n}\n";
+    let _ = write!(
+        text,
+        "static float in[{count}], out[{output}], again[{output}];
+int main(int argc, char **argv) {{
+    const int64_t in_shape[] = {{{shape}}}, dims[] = {{{dims}}};
+    int64_t out_shape[16];
+    sparsec_parallel pool = {{NULL, 3, backwards}};
+    {name}_context *context = NULL;
+    int32_t status;
+    FILE *file = argc == 3 ? fopen(argv[1], \"rb\") : NULL;
+    if (!file || fread(in, 4, {count}, file) != {count}) return 2;
+    fclose(file);
+    CHECK({name}_output_shape(dims, 0, out_shape))
+    sparsec_tensor input = {{in, in_shape, NULL, {rank}, SPARSEC_F32}};
+    sparsec_tensor output = {{out, out_shape, NULL, {name}_output_rank(0), SPARSEC_F32}};
+    CHECK({name}_create(&context, SPARSEC_ABI_VERSION))
+    CHECK({name}_reserve(context, dims))
+    CHECK({name}_run(context, &input, &output))
+    output.data = again;
+    CHECK({name}_set_parallel(context, &pool))
+    CHECK({name}_reserve(context, dims))
+    CHECK({name}_run(context, &input, &output))
+    {name}_destroy(context);
+    if (memcmp(out, again, sizeof out) != 0) {{ fputs(\"the pool changes the result\\n\", stderr); return 3; }}
+    file = fopen(argv[2], \"wb\");
+    return !file || fwrite(out, 4, {output}, file) != {output} || fclose(file) != 0;
+}}
+"
+    );
+    text
+}
+
+/// Runs a command, which must succeed.
+fn succeed(command: &mut Command) {
+    let output = command.output().expect("starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A model and what it is run with.
+struct Case<'a> {
+    name: &'a str,
+    model: &'a ModelProto,
+    shape: &'a [usize],
+    /// Values of the symbolic dimensions.
+    symbols: &'a [i64],
+    /// Formats of weights.
+    formats: BTreeMap<String, Format>,
+}
+
+/// The outputs of the compiled model on the emulator.
+fn emulate(case: &Case<'_>, bytes: &[u8], values: &[f32], output: usize) -> Vec<f32> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |file: &str| folder.path().join(file);
+    let mut options =
+        CompileOptions::new(Target::new(Some("aarch64-unknown-linux-gnu"), "neoverse-n1").expect("known"));
+    options.formats.clone_from(&case.formats);
+    options.output = Some(Output { folder: folder.path().to_path_buf(), emit: [Emit::Static, Emit::Header].into() });
+    let name = case.name;
+    let source = ModelSource::Bytes { name: name.into(), bytes: bytes.to_vec().into(), folder: None };
+    sparsec::compile(source, &options, &mut Silent).expect("compiles");
+    std::fs::write(at("main.c"), program(name, case.shape, case.symbols, output)).expect("written");
+    std::fs::write(at("in"), values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
+    let library = at(&format!("lib{name}.a"));
+    succeed(
+        Command::new(TOOLS.0)
+            .args(["-O1", "-Wall", "-Werror", "-static", "-o"])
+            .arg(at("main"))
+            .arg(at("main.c"))
+            .arg(library),
+    );
+    let mut run = run_command(&at("main"));
+    succeed(run.arg(at("in")).arg(at("out")));
+    let written = std::fs::read(at("out")).expect("written");
+    written.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn run_command(program: &Path) -> Command {
+    let Some(emulator) = TOOLS.1 else { return Command::new(program) };
+    let mut command = Command::new(emulator);
+    // The core that the code is made for.
+    command.args(["-cpu", "neoverse-n1"]).arg(program);
+    command
+}
+
+/// Compares a model's results on the emulator with the interpreter's.
+fn check(case: &Case<'_>) {
+    let bytes = proto::encode(case.model);
+    let graph: Graph = sparsec_onnx::read_bytes(bytes.clone().into(), None, &Default::default()).expect("reads");
+    let values = Random::new(7).normal(1.0, case.shape.iter().product());
+    let expected =
+        sparsec::graph::interpret(&graph, &[TensorData::f32(case.shape, values.clone())]).expect("interprets");
+    let expected = expected[0].as_f32().expect("f32");
+    let got = emulate(case, &bytes, &values, expected.len());
+    assert_eq!(got.len(), expected.len());
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+    for (i, (got, expected)) in got.iter().zip(expected.iter()).enumerate() {
+        let good = (got - expected).abs() <= 1e-5 * largest;
+        assert!(good, "{} {:?} {:?}: {got} is not {expected} at {i}", case.name, case.shape, case.formats);
+    }
+}
+
+#[test]
+fn small_models_on_arm() {
+    if !has_tools() {
+        return;
+    }
+    let shapes: [(&[usize], &[i64]); 4] =
+        [(&[1, 4, 8, 6], &[]), (&[1, 1, 16], &[1, 1]), (&[3, 17, 16], &[3, 17]), (&[5, 4, 6], &[5])];
+    for (number, (shape, symbols)) in shapes.into_iter().enumerate() {
+        let (name, model) = &models::all()[[0, 1, 1, 2][number]];
+        check(&Case { name, model, shape, symbols, formats: BTreeMap::new() });
+    }
+}
+
+#[test]
+fn every_format_on_arm() {
+    if !has_tools() {
+        return;
+    }
+    for (pattern, format) in [
+        ("un:0.0", "dense"),
+        ("un:0.5", "hyb<64,4,2>"),
+        ("un:0.9", "hyb<256,1,4>"),
+        ("un:0.9", "csr"),
+        ("nm:2:4", "nm<2,4>"),
+        ("block:4:1:0.8", "bsr<4,1>"),
+        ("channel:0.5", "pruned<dense>"),
+    ] {
+        let mut model = layers();
+        let report = sparsec_onnx::prune(&mut model, None, &pattern.parse().expect("a pattern")).expect("prunes");
+        assert_eq!(report.tensors.len(), 5, "{pattern}");
+        let format: Format = format.parse().expect("a format");
+        let formats = report.tensors.into_iter().map(|tensor| (tensor.name, format.clone())).collect();
+        check(&Case { name: "layers", model: &model, shape: &[1, 8, 13, 11], symbols: &[], formats });
+    }
+}
