@@ -127,6 +127,34 @@ fn depthwise_convolutions() {
     }
 }
 
+/// Dense weights on images of many sizes: pieces with and without tails, several parts, rows that are cut.
+#[test]
+fn dense_convolutions() {
+    let mut numbers = common::Numbers(29);
+    let mut draw = |from: usize, to: usize| from + numbers.next() as usize % (to - from);
+    for case in 0..40 {
+        let (kh, kw) = [(1, 1), (1, 1), (3, 3), (draw(1, 4), draw(1, 5))][case % 4];
+        let (sh, sw, dh, dw) = (draw(1, 4), draw(1, 5), draw(1, 3), draw(1, 3));
+        let (sh, sw) = if case % 8 < 4 { (1, 1) } else { (sh, sw) };
+        let (top, left) = [(0, 0), (draw(0, 3), draw(0, 3))][case / 2 % 2];
+        let channels = [draw(1, 6), draw(100, 150)][case % 2];
+        let side = [7, 10, 14, draw(1, 20)][case / 4 % 4];
+        let (height, width) = ((kh - 1) * dh + side, (kw - 1) * dw + side);
+        let attrs =
+            format!("strides [{sh}, {sw}] pads [({top}, {top}), ({left}, {left})] dilations [{dh}, {dw}] groups 1");
+        let weight = format!("8, {channels}, {kh}, {kw}");
+        check(&conv("dense", 0.9, &format!("n, {channels}, {height}, {width}"), &weight, &attrs), &[("n", 2)]);
+        let symbols = [("h", height as i64), ("w", width as i64)];
+        check(&conv("dense", 0.9, &format!("1, {channels}, h, w"), &weight, &attrs), &symbols);
+    }
+    for outputs in [1, 3, 7, 11, 16, 50] {
+        for pixels in [2, 15, 16, 17, 47, 48, 49, 50, 65, 97, 196] {
+            check(&linear("dense", 0.9, (outputs, 20), &format!("{pixels}, 20"), "mk,bk->bm"), &[]);
+        }
+        check(&linear("dense", 0.9, (outputs, 700), "batch, 700", "mk,bk->bm"), &[("batch", 113)]);
+    }
+}
+
 #[test]
 fn convolutions_of_unknown_size() {
     let attrs = "strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1";

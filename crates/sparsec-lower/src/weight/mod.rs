@@ -1,6 +1,7 @@
 //! Linear layers and convolutions with constant weights.
 
 mod blocks;
+mod dense;
 mod depthwise;
 mod geometry;
 mod matrix;
@@ -43,6 +44,12 @@ pub(crate) fn multiply(
     }
     if depthwise::covers(&problem, weight) {
         return Ok(depthwise::lower(&problem, weight, target));
+    }
+    if *format == Format::Dense
+        && !weight.is_grouped()
+        && let Some(product) = dense::lower(&problem, weight, target)
+    {
+        return Ok(product);
     }
     match format {
         Format::Hyb { bucket, .. } => rows::lower(&problem, weight, *bucket, target),
