@@ -107,11 +107,13 @@ fn panels_share_the_loads_of_x() {
 
 #[test]
 fn dense_tiles() {
-    for (case, text) in [("dense product", product("dense", 1.0)), ("dense 3x3 convolution", convolution("dense", 1.0))]
+    // 784 pixels are 16 pieces of 3 vectors of 16 and a tail of one pixel, which loads itself and its weights.
+    for (case, text, wide) in
+        [("dense product", product("dense", 1.0), 2.18), ("dense 3x3 convolution", convolution("dense", 1.0), 1.84)]
     {
         // Twelve sums hide a latency of four cycles on two pipes, with two to spare; 32 registers hold twice as many.
         holds(case, &text, &AVX2, 12, 1.33);
-        holds(case, &text, &AVX512, 24, 2.18);
+        holds(case, &text, &AVX512, 24, wide);
         holds(case, &text, &NEON, 24, 2.4);
     }
 }
