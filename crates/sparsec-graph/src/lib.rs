@@ -23,7 +23,7 @@ pub use dtype::DType;
 pub use graph::{ConstId, Constant, Def, Epilogue, Graph, Node, NodeId, Value, ValueId};
 pub use infer::{InferError, infer_node_types, infer_types};
 pub use interp::{InterpError, Tensor, bind_symbols, interpret};
-pub use op::{ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis};
+pub use op::{AttentionSpec, ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis};
 pub use pages::Pages;
 pub use parse::{ParseError, parse, parse_dim, parse_with};
 pub use print::{PrintOptions, data_hash, print};

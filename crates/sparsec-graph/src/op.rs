@@ -31,6 +31,10 @@ pub enum Op {
     /// Sum of products over labelled axes (an einsum of two operands). Operands: lhs, rhs. A constant weight is the
     /// lhs, `mk`, once normalised.
     Contract(ContractSpec),
+    /// `softmax(f(q k)) v`: a contraction of queries and keys, a scalar expression of its results, softmax along the keys,
+    /// and a contraction with the values. Operands: q, k, v, and those that the expression names, which broadcast to the
+    /// scores.
+    Attention(Box<AttentionSpec>),
     /// Cross-correlation. Operands: x `[n, c, spatial...]`, w `[m, c/groups, kernel...]`, and optionally bias `[m]`.
     Conv(ConvAttrs),
     /// Sliding window reduction. Operands: x `[n, c, spatial...]`.
@@ -158,6 +162,19 @@ impl fmt::Display for ContractSpec {
     }
 }
 
+/// Attributes of an attention. Both contractions use the same letters for the axes of the scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttentionSpec {
+    /// Queries and keys to scores.
+    pub scores: ContractSpec,
+    /// What the softmax is taken of; `acc` is the score.
+    pub expr: ScalarExpr,
+    /// The axis of the scores along which it is taken.
+    pub keys: char,
+    /// Scores and values to the result.
+    pub values: ContractSpec,
+}
+
 /// Attributes of a convolution; one entry per spatial axis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConvAttrs {
@@ -238,6 +255,7 @@ impl Op {
             Op::Cast(_) => "cast",
             Op::Map(_) => "map",
             Op::Contract(_) => "contract",
+            Op::Attention(_) => "attention",
             Op::Conv(_) => "conv",
             Op::Pool(_) => "pool",
             Op::Reduce { .. } => "reduce",

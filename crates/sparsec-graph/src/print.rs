@@ -151,6 +151,9 @@ fn write_op(out: &mut dyn Write, op: &Op, operands: &str) -> fmt::Result {
         Op::Cast(to) => write!(out, "{name} {to} ({operands})"),
         Op::Map(expr) => write!(out, "{name} {expr} ({operands})"),
         Op::Contract(spec) => write!(out, "{name} \"{spec}\" ({operands})"),
+        Op::Attention(a) => {
+            write!(out, "{name} \"{}\" \"{}\" keys \"{}\" scores {} ({operands})", a.scores, a.values, a.keys, a.expr)
+        }
         Op::Conv(attrs) => {
             let (strides, dilations) = (dims(&attrs.strides), dims(&attrs.dilations));
             let pads = pairs(&attrs.pads);

@@ -171,3 +171,30 @@ fn dims_evaluate_like_mathematics() {
         assert_eq!(parse_dim(text).expect(text).eval(&bindings), value, "{text}");
     }
 }
+
+#[test]
+fn attention() {
+    let op = |keys: &str, expr: &str, operands: &str| {
+        format!("attention \"bhqd,bhkd->bhqk\" \"bhqk,bhkf->bqhf\" keys \"{keys}\" scores {expr} ({operands})")
+    };
+    let types = ["f32[n, 3, s, 8]", "f32[n, 3, t, 8]", "f32[n, 3, t, 5]", "f32[n, 1, 1, t]"];
+    assert_eq!(infer(&op("k", "add(acc, $0)", "%0, %1, %2, %3"), &types), "f32[n, s, 3, 5]");
+    assert_eq!(infer(&op("k", "acc", "%0, %1, %2"), &types[..3]), "f32[n, s, 3, 5]");
+    for (op, types) in [
+        (op("f", "acc", "%0, %1, %2"), &types[..3]),
+        (op("kq", "acc", "%0, %1, %2"), &types[..3]),
+        (op("k", "acc", "%0, %1"), &types[..2]),
+        (op("k", "add(acc, $1)", "%0, %1, %2, %3"), &types[..]),
+        (op("k", "lt(acc, $0)", "%0, %1, %2, %3"), &types[..]),
+        // The mask is as long as the queries.
+        (
+            op("k", "add(acc, $0)", "%0, %1, %2, %3"),
+            &["f32[1, 3, s, 8]", "f32[1, 3, t, 8]", types[2], "f32[1, 1, 1, s]"],
+        ),
+        // The second contraction takes other scores.
+        (op("k", "acc", "%0, %1, %2").replace("bhqk,bhkf", "bhkq,bhkf"), &types[..3]),
+    ] {
+        let message = infer(&op, types);
+        assert!(message.contains("attention") || message.contains("label"), "{op}: {message}");
+    }
+}

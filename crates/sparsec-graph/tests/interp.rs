@@ -361,3 +361,17 @@ fn memory_is_bounded() {
         "n0 expand: a tensor of type f32[1048576, 524288] is too large to interpret"
     );
 }
+
+#[test]
+fn attention() {
+    // Two queries, three keys of which the last is hidden, values of one feature.
+    let (q, k) = ("f32[2, 1] {0.0, 1.0}", "f32[3, 1] {0.0, 0.6931472, 5.0}");
+    let (v, mask) = ("f32[3, 1] {3.0, 6.0, 1000.0}", "f32[3] {0.0, 0.0, -10000.0}");
+    // Weights 1/2, 1/2 and 1/3, 2/3.
+    let op = "attention \"qd,kd->qk\" \"qk,kf->qf\" keys \"k\" scores add(acc, $0) (%0, %1, %2, %3)";
+    assert_eq!(eval(op, &[q, k, v, mask]), "f32[2, 1] {4.5, 5.0}");
+    // The same, queries last everywhere.
+    let op = "attention \"dq,kd->kq\" \"kq,kf->fq\" keys \"k\" scores add(acc, $0) (%0, %1, %2, %3)";
+    let (q, mask) = ("f32[1, 2] {0.0, 1.0}", "f32[3, 1] {0.0, 0.0, -10000.0}");
+    assert_eq!(eval(op, &[q, k, v, mask]), "f32[1, 2] {4.5, 5.0}");
+}

@@ -227,3 +227,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn attention_reads_back() {
+    let text = r#"graph @g {
+  input %0 "q": f32[2, s]
+  input %1 "k": f32[t, 2]
+  input %2 "mask": f32[t, 1]
+  %3 "a" = attention "dq,kd->kq" "kq,kf->fq" keys "k" scores add(mul(acc, 0.5), $0) (%0, %1, %1, %2) : f32[2, s]
+  output "y" = %3
+}
+"#;
+    assert_eq!(parse(text).expect("a graph").to_string(), text);
+}

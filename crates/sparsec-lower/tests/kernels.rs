@@ -158,3 +158,33 @@ fn products_of_one_row() {
         }
     }
 }
+
+/// Attention over one and several chunks of keys, with batches, masks and lengths that tiles don't divide.
+#[test]
+fn attention() {
+    let check_one = |shapes: [&str; 4], specs: [&str; 2], expr: &str, seq: i64| {
+        let [q, k, v, mask] = shapes;
+        let [scores, values] = specs;
+        check(
+            &format!(
+                "graph @g {{\n input %0 \"q\": f32[{q}]\n input %1 \"k\": f32[{k}]\n input %2 \"v\": f32[{v}]\n input %3 \
+                 \"mask\": f32[{mask}]\n %4 = attention \"{scores}\" \"{values}\" keys \"k\" scores {expr} (%0, %1, %2, %3)\n \
+                 output \"y\" = %4\n}}"
+            ),
+            &[("batch", 2), ("seq", seq)],
+        );
+    };
+    for seq in [1, 17, 513] {
+        let specs = ["hdbq,bhdk->bhkq", "bhkq,hfbk->hfbq"];
+        let shapes = ["3, 8, batch, seq", "batch, 3, 8, seq", "3, 5, batch, seq", "batch, 1, seq, 1"];
+        check_one(shapes, specs, "add(mul(acc, 4.0), $0)", seq);
+        // A mask for each pair, and fewer queries than keys.
+        let shapes = ["2, 4, 1, 20", "1, 2, 4, seq", "2, 7, 1, seq", "1, 1, seq, 20"];
+        check_one(shapes, specs, "add(mul(acc, 40.0), $0)", seq);
+    }
+    for length in [16, 64, 128, 129, 200] {
+        let specs = ["dq,kd->kq", "kq,kf->fq"];
+        let (q, k, v) = (format!("6, {length}"), format!("{length}, 6"), format!("{length}, 9"));
+        check_one([&q, &k, &v, "1"], specs, "sub(acc, $0)", 1);
+    }
+}

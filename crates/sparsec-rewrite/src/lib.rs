@@ -11,6 +11,8 @@
 //! All three are decided together: alternatives live side by side in an e-graph ([egg](https://docs.rs/egg)), and
 //! extraction takes the cheapest set under a cost model of the target. The way of a graph through this crate:
 //!
+//! `attention` then replaces softmax between two contractions by one operator.
+//!
 //! `weights` looks at the constant weights; `region` encodes nodes as an e-graph (`lang`, `egraph`); `rules` adds
 //! equal alternatives; `extract` chooses by `cost`; `emit` writes the new graph, and [`Report`] says why.
 //!
@@ -18,6 +20,7 @@
 //! *Invariant:* results stay the same to the last bit, as far as kernels sum in the same order: no rule uses
 //! associativity, and fused expressions keep their operands in order.
 
+mod attention;
 mod cost;
 mod decide;
 mod egraph;
@@ -90,7 +93,10 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
             saturated: log.iter().all(|s| s.saturated),
         });
     }
-    let rewritten = emitter.finish();
+    let mut rewritten = emitter.finish();
+    for (gone, by) in attention::fuse_attention(&mut rewritten)? {
+        attribute(&mut operators, &gone, &by);
+    }
     let report = Report {
         decisions,
         nodes: (graph.node_count(), rewritten.node_count()),
@@ -101,6 +107,15 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
         regions,
     };
     Ok(Rewritten { graph: rewritten, report })
+}
+
+/// Adds the seconds of a node that is gone to those of the one that stands for it.
+fn attribute(operators: &mut Vec<OperatorReport>, gone: &str, by: &str) {
+    let Some(at) = operators.iter().position(|o| o.node == gone) else { return };
+    let seconds = operators.remove(at).seconds;
+    if let Some(operator) = operators.iter_mut().find(|o| o.node == by) {
+        operator.seconds += seconds;
+    }
 }
 
 fn count(graph: &Graph, pick: impl Fn(&Op) -> bool) -> usize {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::window::{check_window, window_extent};
 use super::{Cx, InferError};
-use crate::{ContractSpec, ConvAttrs, Dim, TensorType};
+use crate::{AttentionSpec, ContractSpec, ConvAttrs, Dim, TensorType};
 
 pub(super) fn contract(cx: &Cx<'_>, spec: &ContractSpec) -> Result<TensorType, InferError> {
     let [lhs, rhs] = cx.exactly()?;
@@ -31,6 +31,30 @@ pub(super) fn contract(cx: &Cx<'_>, spec: &ContractSpec) -> Result<TensorType, I
     }
     let shape: Vec<Dim> = spec.out.iter().filter_map(|label| extents.get(label).map(|d| (*d).clone())).collect();
     Ok(TensorType::new(lhs.dtype, shape))
+}
+
+pub(super) fn attention(cx: &Cx<'_>, spec: &AttentionSpec) -> Result<TensorType, InferError> {
+    let [q, k, v, args @ ..] = cx.operands else { return Err(cx.arity("at least 3")) };
+    cx.float(0, q)?;
+    let scores = contract(&Cx { op: cx.op, operands: &[q, k] }, &spec.scores)?;
+    if spec.values.lhs != spec.scores.out {
+        return Err(cx.attribute(format!("`{}` does not take the scores of `{}`", spec.values, spec.scores)));
+    }
+    if !spec.scores.out.contains(&spec.keys) {
+        return Err(cx.attribute(format!("`{}` has no axis `{}`", spec.scores, spec.keys)));
+    }
+    for arg in args {
+        let shape = super::broadcast_shapes(cx.op, &[&scores.shape, &arg.shape])?;
+        if shape != scores.shape {
+            let reason = format!("an operand of type {arg} doesn't broadcast to the scores {scores}");
+            return Err(InferError::Epilogue { op: cx.op, reason });
+        }
+    }
+    let types: Vec<_> = args.iter().map(|t| t.dtype).collect();
+    let dtype = super::infer_scalar_type(&spec.expr, Some(scores.dtype), &types)
+        .map_err(|e| InferError::Epilogue { op: cx.op, reason: e.to_string() })?;
+    let scores = TensorType::new(dtype, scores.shape);
+    contract(&Cx { op: cx.op, operands: &[&scores, v] }, &spec.values)
 }
 
 pub(super) fn conv(cx: &Cx<'_>, attrs: &ConvAttrs) -> Result<TensorType, InferError> {

@@ -7,6 +7,7 @@
 //! Two things are left open on purpose, as they are in compiled code: a zero weight times an infinity or NaN may give
 //! zero (zero weights are skipped), and a [`crate::Format`] has no effect, being storage and not meaning.
 
+mod attention;
 mod bind;
 mod contract;
 mod conv;
@@ -132,6 +133,7 @@ fn dispatch(op: &Op, operands: &[&Tensor], ty: &TensorType, shape: &[usize]) -> 
         (Op::Clip { lo, hi }, [x]) => elementwise::clip(x, *lo, *hi),
         (Op::Cast(to), [x]) => elementwise::cast(x, *to),
         (Op::Contract(spec), [lhs, rhs]) => contract::contract(spec, lhs, rhs, shape),
+        (Op::Attention(spec), [q, k, v, args @ ..]) => attention::attention(spec, [q, k, v], args, shape),
         (Op::Conv(attrs), [x, w, bias @ ..]) => conv::conv(attrs, x, w, bias.first().copied(), shape),
         (Op::Pool(attrs), [x]) => pool::pool(attrs, x, shape),
         (Op::Reduce { kind, axes, .. }, [x]) => normalise::reduce(*kind, axes, x, shape),

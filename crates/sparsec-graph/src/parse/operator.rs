@@ -2,7 +2,9 @@
 
 use super::lexer::Token;
 use super::{Parsed, Parser};
-use crate::{BinaryOp, ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis, UnaryOp, ValueId};
+use crate::{
+    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis, UnaryOp, ValueId,
+};
 
 impl Parser<'_> {
     /// An operator and its own operands (without the epilogue's).
@@ -15,11 +17,8 @@ impl Parser<'_> {
                 Some(Op::Cast(dtype))
             }
             "map" => Some(Op::Map(self.scalar()?)),
-            "contract" => {
-                let text = self.lexer.string()?;
-                let spec = ContractSpec::parse(&text);
-                Some(Op::Contract(spec.ok_or_else(|| self.lexer.error("expected labels such as `mk,bk->bm`"))?))
-            }
+            "contract" => Some(Op::Contract(self.contraction()?)),
+            "attention" => Some(Op::Attention(Box::new(self.attention()?))),
             "where" => Some(Op::Where),
             _ => None,
         };
@@ -83,6 +82,23 @@ impl Parser<'_> {
             "pad" => Op::Pad { amounts: self.named("amounts", Self::pairs)?, value: self.named("value", Self::float)? },
             _ => Op::ShapeOf(self.named("of", Self::dims)?),
         })
+    }
+
+    /// `"mk,bk->bm"`.
+    fn contraction(&mut self) -> Parsed<ContractSpec> {
+        let text = self.lexer.string()?;
+        ContractSpec::parse(&text).ok_or_else(|| self.lexer.error("expected labels such as `mk,bk->bm`"))
+    }
+
+    /// `"hqd,hkd->hqk" "hqk,hkd->hqd" keys "k" scores mul(acc, 0.125)`.
+    fn attention(&mut self) -> Parsed<AttentionSpec> {
+        let (scores, values) = (self.contraction()?, self.contraction()?);
+        let keys = self.named("keys", |p| p.lexer.string())?;
+        let mut letters = keys.chars();
+        let (Some(keys), None) = (letters.next(), letters.next()) else {
+            return Err(self.lexer.error("expected one label"));
+        };
+        Ok(AttentionSpec { scores, values, keys, expr: self.named("scores", Self::scalar)? })
     }
 
     /// `name value`.

@@ -1,5 +1,6 @@
 //! Kernels over dense tensors, written in Stage II: one file a family.
 
+pub(crate) mod attention;
 pub(crate) mod band;
 pub(crate) mod gather;
 pub(crate) mod gemm;

@@ -16,15 +16,15 @@ use crate::weight::{View, WeightMatrix, WeightProblem, Window};
 /// An axis of the contraction: its extent, and its stride in each of `lhs, rhs, result, epilogue operands...`, 0 where
 /// an operand does not have it.
 #[derive(Clone, Debug)]
-struct Axis {
-    extent: Dim,
-    strides: Vec<Dim>,
+pub(super) struct Axis {
+    pub(super) extent: Dim,
+    pub(super) strides: Vec<Dim>,
 }
 
 /// The operands of a contraction: which axes they have.
-struct Operands {
-    values: Vec<ValueId>,
-    elems: Vec<Scalar>,
+pub(super) struct Operands {
+    pub(super) values: Vec<ValueId>,
+    pub(super) elems: Vec<Scalar>,
     labels: BTreeMap<char, Axis>,
 }
 
@@ -57,17 +57,22 @@ impl Operands {
         let own = node.epilogue.as_ref().map_or(node.operands.len(), |e| e.first_operand as usize);
         let mut values = vec![node.operands[0], node.operands[1], node.result()];
         values.extend_from_slice(&node.operands[own..]);
+        let names = |i: usize| match i {
+            LHS => &spec.lhs[..],
+            RHS => &spec.rhs[..],
+            _ => &spec.out[..],
+        };
+        Operands::labelled(l, values, names)
+    }
+
+    /// Operands whose axes have these labels, aligned at the last axis where an operand has fewer.
+    pub(super) fn labelled<'s>(l: &Lowering<'_>, values: Vec<ValueId>, names: impl Fn(usize) -> &'s [char]) -> Self {
         let mut labels: BTreeMap<char, Axis> = BTreeMap::new();
         for (i, &value) in values.iter().enumerate() {
             let ty = l.graph.ty(value);
             let strides = strides_of(&ty.shape);
-            let names = match i {
-                LHS => &spec.lhs[..],
-                RHS => &spec.rhs[..],
-                OUT => &spec.out[..],
-                // Broadcast operands are aligned at the last axis.
-                _ => &spec.out[spec.out.len() - ty.rank().min(spec.out.len())..],
-            };
+            let names = names(i);
+            let names = &names[names.len() - ty.rank().min(names.len())..];
             for (axis, name) in names.iter().enumerate() {
                 let extent = ty.shape[axis].clone();
                 let entry = labels
@@ -84,7 +89,7 @@ impl Operands {
     }
 
     /// The axes of these labels in order, those of extent 1 dropped, neighbours merged where all operands allow it.
-    fn axes(&self, names: impl Iterator<Item = char>) -> Vec<Axis> {
+    pub(super) fn axes(&self, names: impl Iterator<Item = char>) -> Vec<Axis> {
         let mut axes: Vec<Axis> =
             names.filter_map(|n| self.labels.get(&n)).filter(|a| !a.extent.is(1)).cloned().collect();
         for i in (0..axes.len().saturating_sub(1)).rev() {
@@ -99,12 +104,12 @@ impl Operands {
     }
 
     /// An operand as a tensor over four axes; where it does not have one, its extent is 1.
-    fn view(&self, i: usize, axes: [&Axis; 4]) -> ([Dim; 4], [Dim; 4]) {
+    pub(super) fn view(&self, i: usize, axes: [&Axis; 4]) -> ([Dim; 4], [Dim; 4]) {
         let extent = |a: &Axis| if a.strides[i].is(0) { Dim::constant(1) } else { a.extent.clone() };
         (axes.map(extent), axes.map(|a| a.strides[i].clone()))
     }
 
-    fn unit(&self) -> Axis {
+    pub(super) fn unit(&self) -> Axis {
         Axis { extent: Dim::constant(1), strides: vec![Dim::default(); self.values.len()] }
     }
 }

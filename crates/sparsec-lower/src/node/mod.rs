@@ -1,5 +1,6 @@
 //! One node at a time: which kernels it becomes.
 
+mod attention;
 mod contract;
 mod conv;
 mod movement;
@@ -40,6 +41,7 @@ pub(crate) fn lower_node(l: &mut Lowering<'_>, id: NodeId) -> Result<(), LowerEr
         Op::Concat { axis } => movement::lower_concat(l, id, *axis),
         Op::Pad { amounts, value } => movement::lower_pad(l, id, amounts, *value),
         Op::Contract(spec) => contract::lower_contract(l, id, spec),
+        Op::Attention(spec) => attention::lower_attention(l, id, spec),
         Op::Conv(attrs) => conv::lower_conv(l, id, attrs),
     }
 }

@@ -57,6 +57,12 @@ impl CostModel<'_> {
             Op::Clip { .. } => streamed(2.0),
             Op::Map(expr) => streamed(expression_cost(expr)),
             Op::Contract(spec) => self.batched_seconds(spec, types, result),
+            Op::Attention(spec) => {
+                let axis = spec.scores.rhs.iter().position(|&label| label == spec.keys);
+                let keys = axis.and_then(|axis| types.get(1)?.shape.get(axis)).map_or(1.0, |d| self.extent(d));
+                let flops = 2.0 * keys * (inputs + elements);
+                traffic.max(self.machine.seconds_for_flops(flops, self.machine.efficiency.batched))
+            }
             Op::Conv(_) => {
                 let taps: f64 = types.get(1).map_or(0.0, |w| self.elements(w) / self.extent(&w.shape[0]));
                 traffic.max(self.machine.seconds_for_flops(2.0 * elements * taps, self.machine.efficiency.batched))
