@@ -21,7 +21,7 @@ use sparsec_tir::{Expr, Scalar, Type, load};
 use crate::context::Context;
 use crate::target::TargetInfo;
 use crate::weight::Multiplication;
-use crate::weight::geometry::Geometry;
+use crate::weight::geometry::{Geometry, Layout};
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
 use crate::weight::sums::Sums;
@@ -57,7 +57,7 @@ pub(crate) fn lower(
         _ => (6.min(p.m), if wide { 4 } else { 2 }),
     };
     let uniform = matches!(format, Format::Dense) && !weight.is_grouped();
-    let g = Geometry::choose(p, target, height as f64, max_vectors);
+    let g = Geometry::choose(p, target, Layout::Compact, height as f64, max_vectors);
     let panels = Panels::of(p, &pattern, height, uniform);
     Ok(build(p, &g, weight, &pattern, &panels, matches!(format, Format::Dense)))
 }

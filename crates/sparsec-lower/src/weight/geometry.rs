@@ -14,10 +14,38 @@
 //! ```
 //!
 //! A stride is resolved by splitting X into phases: the pixels at equal position modulo the stride form an image of
-//! their own, in which the convolution has stride 1.
+//! their own, in which the convolution has stride 1. The window has a *plane* for each phase.
+//!
+//! A load that crosses a cache line costs two. Kernels that load X once for each multiply-add ask for an aligned window:
+//! then there is a plane for each horizontal shift, too, and the pitch is a multiple of [`ALIGN`], so that no offset
+//! leads to a crossing.
 
 use crate::target::TargetInfo;
 use crate::weight::problem::WeightProblem;
+
+/// Elements of 32 bytes: processors with 64-byte vectors load them in halves, and only halves must not cross a line.
+const ALIGN: usize = 8;
+
+/// Planes of an aligned window: with more, copies take the cache that they are to relieve.
+const MOST_PLANES: usize = 6;
+
+/// A copy of the part of X that a tile reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Plane {
+    /// Row and column modulo the strides.
+    pub(crate) phase: (usize, usize),
+    /// Columns (whole strides) by which it is moved to the left.
+    pub(crate) shift: usize,
+}
+
+/// How a window is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One plane for each phase.
+    Compact,
+    /// One plane for each phase and shift, in aligned rows.
+    Aligned,
+}
 
 /// A tile and its window.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,10 +56,12 @@ pub(crate) struct Geometry {
     pub(crate) tile_cols: usize,
     /// Row pitch of the window.
     pub(crate) pitch: usize,
-    /// Rows of the window, per phase.
+    /// Rows of a plane.
     pub(crate) window_rows: usize,
-    /// Phases (vertical, horizontal) that some kernel element reads.
-    pub(crate) phases: Vec<(usize, usize)>,
+    /// The planes that kernel elements read.
+    pub(crate) planes: Vec<Plane>,
+    /// How the planes are laid out.
+    layout: Layout,
     /// Vectors of a tile.
     pub(crate) vectors: usize,
     /// Lanes of a vector.
@@ -48,10 +78,45 @@ const WINDOW_SHARE: f64 = 1.0;
 /// of a short sentence computes mostly what nobody stores.
 const NOMINAL_EXTENT: usize = 64;
 
+impl Layout {
+    /// How far the plane of a kernel element is moved, that lies `columns` whole strides to the right of the first.
+    fn shift(self, columns: usize) -> usize {
+        match self {
+            Layout::Compact => 0,
+            Layout::Aligned => columns,
+        }
+    }
+}
+
+impl Plane {
+    /// The planes that some kernel element reads.
+    fn all(problem: &WeightProblem, layout: Layout) -> Vec<Plane> {
+        let elements = (0..problem.rows.kernel).flat_map(|kh| (0..problem.cols.kernel).map(move |kw| (kh, kw)));
+        let mut planes: Vec<Plane> = elements
+            .map(|(kh, kw)| {
+                let (column_phase, columns) = problem.cols.phase(kw);
+                Plane { phase: (problem.rows.phase(kh).0, column_phase), shift: layout.shift(columns) }
+            })
+            .collect();
+        planes.sort_unstable();
+        planes.dedup();
+        planes
+    }
+}
+
 impl Geometry {
     /// Window elements of a channel.
     pub(crate) fn channel_size(&self) -> usize {
-        self.phases.len() * self.window_rows * self.pitch
+        self.planes.len() * self.plane_size()
+    }
+
+    /// Window elements of a plane.
+    pub(crate) fn plane_size(&self) -> usize {
+        let size = self.window_rows * self.pitch;
+        match self.layout {
+            Layout::Compact => size,
+            Layout::Aligned => size.next_multiple_of(ALIGN),
+        }
     }
 
     /// Lanes of a tile.
@@ -67,8 +132,9 @@ impl Geometry {
     /// Where the tile's first pixel finds the input element of column `(channel, kh, kw)`, counted within a partition.
     pub(crate) fn offset(&self, problem: &WeightProblem, channel: usize, kh: usize, kw: usize) -> usize {
         let ((ph, qh), (pw, qw)) = (problem.rows.phase(kh), problem.cols.phase(kw));
-        let phase = self.phases.iter().position(|&p| p == (ph, pw)).unwrap_or(0);
-        ((channel * self.phases.len() + phase) * self.window_rows + qh) * self.pitch + qw
+        let plane = Plane { phase: (ph, pw), shift: self.layout.shift(qw) };
+        let index = self.planes.iter().position(|&p| p == plane).unwrap_or(0);
+        (channel * self.planes.len() + index) * self.plane_size() + qh * self.pitch + qw - plane.shift
     }
 
     /// The same for the column of this number in `(channel, kh, kw)` order.
@@ -97,9 +163,23 @@ impl Geometry {
     }
 
     /// The tile that is predicted to be the fastest. `entry_loads` is what a stored entry loads beside its vectors of X.
-    pub(crate) fn choose(problem: &WeightProblem, target: &TargetInfo, entry_loads: f64, max_vectors: usize) -> Self {
+    pub(crate) fn choose(
+        problem: &WeightProblem,
+        target: &TargetInfo,
+        layout: Layout,
+        entry_loads: f64,
+        max_vectors: usize,
+    ) -> Self {
         let lanes = usize::from(target.lanes);
-        let (reach_h, reach_w) = (problem.rows.reach(), problem.cols.reach());
+        let layout = match layout {
+            Layout::Aligned if Plane::all(problem, Layout::Aligned).len() <= MOST_PLANES => Layout::Aligned,
+            _ => Layout::Compact,
+        };
+        // Columns that the last kernel element reads beyond those of the first.
+        let reach_w = match layout {
+            Layout::Compact => problem.cols.reach(),
+            Layout::Aligned => 0,
+        };
         let rows = problem.y.shape[2].as_const().map(|d| d.max(1) as usize);
         let cols = problem.y.shape[3].as_const().map(|d| d.max(1) as usize);
         let mut best: Option<(f64, Geometry)> = None;
@@ -113,13 +193,17 @@ impl Geometry {
                     (_, Some(cols)) if rows.is_none_or(|r| tile_rows <= r) => cols,
                     _ => continue,
                 };
-                let pitch = if tile_rows == 1 && reach_w == 0 { width } else { tile_cols + reach_w };
+                let pitch = match (tile_rows, layout) {
+                    (1, _) if reach_w == 0 => width,
+                    (_, Layout::Aligned) if problem.rows.reach() > 0 => tile_cols.next_multiple_of(ALIGN),
+                    _ => tile_cols + reach_w,
+                };
                 let tile_cols = if reach_w == 0 && tile_rows == 1 { width } else { tile_cols };
                 // The last row needs no columns behind its last pixel.
-                if tile_cols == 0 || tile_rows * pitch - reach_w > width {
+                if tile_cols == 0 || (tile_rows - 1) * pitch + tile_cols > width {
                     continue;
                 }
-                let geometry = Self::of(problem, target, (tile_rows, tile_cols, pitch, vectors), reach_h);
+                let geometry = Self::of(problem, target, layout, (tile_rows, tile_cols, pitch, vectors));
                 let score = geometry.score(problem, entry_loads, rows, cols);
                 if best.as_ref().is_none_or(|(s, _)| score < *s) {
                     best = Some((score, geometry));
@@ -129,26 +213,21 @@ impl Geometry {
         match best {
             Some((_, geometry)) => geometry,
             // A window wider than any tile: one pixel at a time.
-            None => Self::of(problem, target, (1, 1, 1 + reach_w, max_vectors), reach_h),
+            None => Self::of(problem, target, layout, (1, 1, 1 + reach_w, max_vectors)),
         }
     }
 
     fn of(
         problem: &WeightProblem,
         target: &TargetInfo,
+        layout: Layout,
         (tile_rows, tile_cols, pitch, vectors): (usize, usize, usize, usize),
-        reach_h: usize,
     ) -> Self {
-        let mut phases: Vec<(usize, usize)> = (0..problem.rows.kernel)
-            .flat_map(|kh| (0..problem.cols.kernel).map(move |kw| (kh, kw)))
-            .map(|(kh, kw)| (problem.rows.phase(kh).0, problem.cols.phase(kw).0))
-            .collect();
-        phases.sort_unstable();
-        phases.dedup();
         let lanes = usize::from(target.lanes);
-        let window_rows = tile_rows + reach_h;
+        let window_rows = tile_rows + problem.rows.reach();
+        let planes = Plane::all(problem, layout);
         let mut geometry =
-            Geometry { tile_rows, tile_cols, pitch, window_rows, phases, vectors, lanes, part_channels: 1 };
+            Geometry { tile_rows, tile_cols, pitch, window_rows, planes, layout, vectors, lanes, part_channels: 1 };
         let budget = f64::from(target.l1_bytes) * WINDOW_SHARE / 4.0;
         let channel = geometry.channel_size();
         let most = (budget as usize / channel).min(usize::from(u16::MAX) / channel).max(1);

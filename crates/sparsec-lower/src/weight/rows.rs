@@ -22,7 +22,7 @@ use sparsec_tir::{Expr, Scalar, Type, load};
 use crate::context::Context;
 use crate::target::TargetInfo;
 use crate::weight::Multiplication;
-use crate::weight::geometry::Geometry;
+use crate::weight::geometry::{Geometry, Layout};
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
 use crate::weight::sums::Sums;
@@ -54,7 +54,7 @@ pub(crate) fn lower(
     target: &TargetInfo,
 ) -> Result<Multiplication, FormatError> {
     let max_vectors = if target.registers >= 32 { 8 } else { 6 };
-    let g = Geometry::choose(p, target, 1.5, max_vectors);
+    let g = Geometry::choose(p, target, Layout::Aligned, 1.5, max_vectors);
     let height = CHAINS.div_ceil(g.vectors).min((target.registers as usize - 4) / g.vectors).max(1);
     let stream = Stream::of(p, weight, &g, (height, unit))?;
     Ok(build(p, &g, height, unit as usize, stream))

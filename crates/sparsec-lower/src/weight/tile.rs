@@ -6,7 +6,7 @@ use sparsec_tir::{Access, BinaryOp, BufferId, BufferKind, CompareOp, Expr, Regis
 use crate::context::Context;
 use crate::kernels::map::converted;
 use crate::scalar::{Typed, emit_scalar};
-use crate::weight::geometry::Geometry;
+use crate::weight::geometry::{Geometry, Plane};
 use crate::weight::problem::{View, WeightProblem};
 
 /// The buffers of a multiplying kernel, in the order of the launch's arguments, and its scratch memory.
@@ -120,61 +120,112 @@ pub(crate) fn pack_window(
             });
             return;
         }
-        for (phase, &(ph, pw)) in g.phases.iter().enumerate() {
-            let base = (ch.clone() * Expr::int(g.phases.len() as i64) + Expr::int(phase as i64))
-                * Expr::int((g.window_rows * g.pitch) as i64);
+        for (i, plane) in g.planes.iter().enumerate() {
+            let base = ch.clone() * Expr::int(size) + Expr::int((i * g.plane_size()) as i64);
             let base = c.bind_index("base", base);
-            pack_phase(c, (p, g, b), staged, tile, (first.clone() + ch.clone(), base), (ph, pw));
+            pack_plane(c, (p, g, b), staged, tile, (first.clone() + ch.clone(), base), plane);
         }
     });
 }
 
-/// Copies one phase of one channel, row by row, zeros where the window leaves the image.
-fn pack_phase(
+/// Copies one plane of one channel, row by row, zeros where the window leaves the image.
+fn pack_plane(
     c: &mut Context,
     (p, g, b): (&WeightProblem, &Geometry, &Buffers),
     staged: RegisterId,
     tile: &Tile,
     (channel, base): (Expr, Expr),
-    (ph, pw): (usize, usize),
+    plane: &Plane,
 ) {
     let (height, width) = (c.dim(&p.x.shape[2]), c.dim(&p.x.shape[3]));
     let (sh, sw) = (p.rows.stride as i64, p.cols.stride as i64);
     let lanes = g.lanes as i64;
     // Pixel j of the window's row is column `left + j * sw` of the image.
-    let left = tile.col.clone() * Expr::int(sw) + Expr::int(pw as i64 - p.cols.pad);
-    let left = c.bind_index("left", left);
+    let first_left = (plane.phase.1 + plane.shift * p.cols.stride) as i64 - p.cols.pad;
+    let known = whole_rows(p, g).map(|width| Segment::of(first_left, width, sw, g));
+    let left = tile.col.clone() * Expr::int(sw) + Expr::int(first_left);
+    let left = if known.is_some() { Expr::int(first_left) } else { c.bind_index("left", left) };
+    let line_of = |wr: &Expr| base.clone() + wr.clone() * Expr::int(g.pitch as i64);
+    let row_of = |wr: &Expr| {
+        (tile.row.clone() + wr.clone()) * Expr::int(sh) + Expr::int(plane.phase.0 as i64 - p.rows.pad)
+    };
+    let inside = |row: &Expr| {
+        Expr::binary(
+            BinaryOp::And,
+            Expr::compare(CompareOp::Ge, row.clone(), Expr::int(0)),
+            Expr::compare(CompareOp::Lt, row.clone(), height.clone()),
+        )
+    };
+    let index = |row: &Expr, j: Expr| {
+        vec![tile.batch.clone(), channel.clone(), row.clone(), left.clone() + j * Expr::int(sw)]
+    };
+    let zero = |c: &mut Context, at: Expr| {
+        c.vector(g.lanes as u16, None, |c, l| c.store(b.window, vec![at + l], Expr::f32(0.0)));
+    };
+    // Whole vectors are written: what lies behind the line belongs to the next one, which is written later.
+    if let Some(Segment { lo, hi }) = known {
+        c.serial("wr", Expr::int(0), Expr::int(g.window_rows as i64), 1, |c, wr| {
+            let row = c.bind_index("image_row", row_of(&wr));
+            let line = c.bind_index("line", line_of(&wr));
+            let zeros = |c: &mut Context, from: i64, to: i64| {
+                (from..to).step_by(g.lanes).for_each(|j| zero(c, line.clone() + Expr::int(j)));
+            };
+            let behind = lo + (hi - lo + lanes - 1) / lanes * lanes;
+            c.branch(
+                inside(&row),
+                |c| {
+                    zeros(c, 0, lo);
+                    for j in (lo..hi).step_by(g.lanes) {
+                        let at = |l: Expr| index(&row, Expr::int(j) + l);
+                        let to = line.clone() + Expr::int(j);
+                        copy(c, g, staged, (b.activations.x, Expr::int(hi - j)), at, b.window, to);
+                    }
+                    zeros(c, behind, g.pitch as i64);
+                },
+                |c| zeros(c, 0, g.pitch as i64),
+            );
+        });
+        return;
+    }
     let before = Expr::int(0) - left.clone();
     let lo = c.bind_index("lo", before.max(Expr::int(0)).ceil_div(Expr::int(sw)));
     let behind = (width.clone() - left.clone()).max(Expr::int(0)).ceil_div(Expr::int(sw));
     let hi = c.bind_index("hi", behind.min(Expr::int(g.pitch as i64)));
     c.serial("wr", Expr::int(0), Expr::int(g.window_rows as i64), 1, |c, wr| {
-        let row = (tile.row.clone() + wr.clone()) * Expr::int(sh) + Expr::int(ph as i64 - p.rows.pad);
-        let row = c.bind_index("image_row", row);
-        let line = c.bind_index("line", base + wr * Expr::int(g.pitch as i64));
-        // Whole vectors of zeros: what lies behind the line belongs to the next one, which is written later.
-        c.serial("j", Expr::int(0), Expr::int(g.pitch as i64), lanes, |c, j| {
-            c.vector(g.lanes as u16, None, |c, l| c.store(b.window, vec![line.clone() + j + l], Expr::f32(0.0)));
-        });
-        let inside = Expr::binary(
-            BinaryOp::And,
-            Expr::compare(CompareOp::Ge, row.clone(), Expr::int(0)),
-            Expr::compare(CompareOp::Lt, row.clone(), height.clone()),
-        );
+        let row = c.bind_index("image_row", row_of(&wr));
+        let line = c.bind_index("line", line_of(&wr));
+        c.serial("j", Expr::int(0), Expr::int(g.pitch as i64), lanes, |c, j| zero(c, line.clone() + j));
         c.branch(
-            inside,
+            inside(&row),
             |c| {
                 c.serial("j", lo, hi.clone(), lanes, |c, j| {
-                    let index = |l: Expr| {
-                        let col = left.clone() + (j.clone() + l) * Expr::int(sw);
-                        vec![tile.batch.clone(), channel.clone(), row.clone(), col]
-                    };
-                    copy(c, g, staged, (b.activations.x, hi - j.clone()), index, b.window, line + j.clone());
+                    let at = |l: Expr| index(&row, j.clone() + l);
+                    copy(c, g, staged, (b.activations.x, hi - j.clone()), at, b.window, line + j.clone());
                 });
             },
             |_| {},
         );
     });
+}
+
+/// The columns of a line of the window that lie in the image: `lo..hi`.
+struct Segment {
+    lo: i64,
+    hi: i64,
+}
+
+impl Segment {
+    fn of(left: i64, width: i64, stride: i64, g: &Geometry) -> Segment {
+        let ceil = |n: i64| (n.max(0) + stride - 1) / stride;
+        let lo = ceil(-left).min(g.pitch as i64);
+        Segment { lo, hi: ceil(width - left).min(g.pitch as i64).max(lo) }
+    }
+}
+
+/// The width of the image where tiles are whole rows, so that every line of every window has the same columns.
+fn whole_rows(p: &WeightProblem, g: &Geometry) -> Option<i64> {
+    let whole = p.y.shape[3].as_const().is_some_and(|w| w <= g.tile_cols as i64);
+    p.x.shape[3].as_const().filter(|_| whole)
 }
 
 /// Copies one vector: the lanes below `active` are read, all are written, zeros in the others.
