@@ -6,6 +6,7 @@ mod depthwise;
 mod geometry;
 mod matrix;
 mod nm;
+mod pairs;
 mod problem;
 mod rows;
 mod spmv;
@@ -52,9 +53,8 @@ pub(crate) fn multiply(
         return Ok(product);
     }
     match format {
-        Format::Hyb { bucket, .. } => rows::lower(&problem, weight, *bucket, target),
+        Format::Hyb { .. } | Format::Bsr { r: 1, .. } => Ok(rows::lower(&problem, weight, target)),
         Format::Nm { n, m } => nm::lower(&problem, weight, (*n as usize, *m as usize), target),
-        Format::Bsr { r: 1, .. } => rows::lower(&problem, weight, 1, target),
         _ => blocks::lower(&problem, weight, format, target),
     }
 }

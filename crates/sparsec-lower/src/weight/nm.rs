@@ -53,7 +53,7 @@ pub(crate) fn lower(
     target: &TargetInfo,
 ) -> Result<Multiplication, FormatError> {
     let max_vectors = if target.registers >= 32 { 8 } else { 6 };
-    let g = Geometry::choose(p, target, Layout::Aligned, 1.5, max_vectors).with_whole_groups(m);
+    let g = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors).with_whole_groups(m);
     let bits = (usize::BITS - (m - 1).leading_zeros()).max(1) as usize;
     // Enough rows to hide the latency, and to fill a byte of selectors, but not more bits than a word has.
     let wanted = CHAINS.div_ceil(g.vectors).max(8usize.div_ceil(n * bits)).next_power_of_two();

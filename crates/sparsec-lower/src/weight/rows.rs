@@ -1,22 +1,23 @@
 //! The kernel of rows with columns of their own: `hyb`, and blocks of one row.
 //!
-//! The nonzeros of a partition are taken in groups of `R` rows of equal length. A nonzero is a value and the offset of
-//! its vectors of X in the packed window; `R x T` vectors of sums stay in registers for the whole length.
+//! The rows of a partition are taken in pairs (`pairs.rs`). A nonzero is a value and the offset of its vectors of X in
+//! the packed window; a column that both rows have is loaded once. The `2P x T` vectors of sums of `P` pairs stay in
+//! registers for the whole length.
 //!
 //! ```text
 //! parallel tile:
 //!   for part:                     pack the part's channels of X
-//!     for bucket of part:         rows of one length
-//!       for group of bucket:
+//!     for bucket of part:         pairs with equally many shared and single entries
+//!       for group of bucket:      P pairs
 //!         acc[r, t] = first part ? 0 : partial[row[r], t]
-//!         for e in 0..length:     unroll r: acc[r, t] += value * window[offset + t]
+//!         for e in 0..shared:     x = window[offset + t];  acc[a, t] += value_a * x;  acc[b, t] += value_b * x
+//!         for e in 0..single:     unroll r: acc[r, t] += value * window[offset + t]
 //!         last part ? y[row[r], t] = f(acc[r, t]) : partial[row[r], t] = acc[r, t]
 //! ```
 //!
 //! Rows that are empty in the first or in the last partition are there of length 0, so that every row is begun and
 //! finished.
 
-use sparsec_sparse::{FormatError, Hyb, HybParams};
 use sparsec_tir::{Expr, Scalar, Type, load};
 
 use crate::context::Context;
@@ -24,6 +25,7 @@ use crate::target::TargetInfo;
 use crate::weight::Multiplication;
 use crate::weight::geometry::{Geometry, Layout};
 use crate::weight::matrix::WeightMatrix;
+use crate::weight::pairs::groups_of;
 use crate::weight::problem::WeightProblem;
 use crate::weight::sums::Sums;
 use crate::weight::tables::{Table, declare_tables};
@@ -34,10 +36,11 @@ pub(crate) const CHAINS: usize = 8;
 
 /// Words of the table of partitions: first channel, channels, first bucket, end of buckets.
 const PART_WORDS: i64 = 4;
-/// Words of the table of buckets: steps, first group, end of groups, first entry.
-const BUCKET_WORDS: i64 = 4;
+/// Words of the table of buckets: shared steps, single steps, first group, end of groups, first offset, first value.
+const BUCKET_WORDS: i64 = 6;
 
 /// The constant arrays of a weight.
+#[derive(Default)]
 struct Stream {
     parts: Vec<i32>,
     buckets: Vec<i32>,
@@ -46,76 +49,56 @@ struct Stream {
     values: Vec<f32>,
 }
 
-/// The kernel and its tables. Row lengths are rounded up to multiples of `unit`.
-pub(crate) fn lower(
-    p: &WeightProblem,
-    weight: &WeightMatrix,
-    unit: u32,
-    target: &TargetInfo,
-) -> Result<Multiplication, FormatError> {
+/// The kernel and its tables.
+pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Multiplication {
     let max_vectors = if target.registers >= 32 { 8 } else { 6 };
-    let g = Geometry::choose(p, target, Layout::Aligned, 1.5, max_vectors);
-    let height = CHAINS.div_ceil(g.vectors).min((target.registers as usize - 4) / g.vectors).max(1);
-    let stream = Stream::of(p, weight, &g, (height, unit))?;
-    Ok(build(p, &g, height, unit as usize, stream))
+    let g = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors);
+    let pairs = CHAINS.div_ceil(2 * g.vectors);
+    let stream = Stream::of(p, weight, &g, pairs);
+    build(p, &g, pairs, stream)
 }
 
 impl Stream {
-    fn of(
-        p: &WeightProblem,
-        weight: &WeightMatrix,
-        g: &Geometry,
-        (height, unit): (usize, u32),
-    ) -> Result<Self, FormatError> {
+    fn of(p: &WeightProblem, weight: &WeightMatrix, g: &Geometry, in_flight: usize) -> Self {
         let part_cols = g.part_channels * p.kernel_size();
-        let params = HybParams::new(part_cols as u32, unit, height as u32);
-        let hyb = Hyb::from_dense(p.m, p.k(), &weight.dense(), params)?;
-        let steps_of = |len: usize| (len / unit as usize) as i32;
-        let mut s =
-            Stream { parts: vec![], buckets: vec![], rows: vec![], offsets: vec![], values: hyb.values().to_vec() };
-        let parts = hyb.partitions().len();
-        for (i, part) in hyb.partitions().iter().enumerate() {
+        let height = 2 * in_flight;
+        let offsets: Vec<u16> = (0..part_cols).map(|col| g.column_offset(p, col) as u16).collect();
+        let dense = weight.dense();
+        let mut s = Stream::default();
+        let parts = g.parts(p);
+        for part in 0..parts {
+            let range = part * part_cols..((part + 1) * part_cols).min(p.k());
+            let channels = range.len() / p.kernel_size();
+            let groups = groups_of((&dense, p.k()), range, in_flight, part == 0 || part + 1 == parts);
             let first_bucket = s.buckets.len() as i32 / BUCKET_WORDS as i32;
-            let mut present = vec![false; p.m + 1];
-            for bucket in hyb.buckets_of(part) {
+            for bucket in groups.chunk_by(|a, b| (a.shared, a.single) == (b.shared, b.single)) {
                 let first_group = (s.rows.len() / height) as i32;
-                for group in hyb.groups(bucket) {
-                    s.rows.extend(group.row_ids.iter().map(|&r| r as i32));
-                    group.row_ids.iter().for_each(|&r| present[r as usize] = true);
+                let (first_offset, first_value) = (s.offsets.len() as i32, s.values.len() as i32);
+                for group in bucket {
+                    s.rows.extend(group.rows().map(|r| r as i32));
+                    group.entries(|col| s.offsets.push(offsets[col as usize]), |v| s.values.push(v));
                 }
+                let (shared, single) = (bucket[0].shared as i32, bucket[0].single as i32);
                 let end = (s.rows.len() / height) as i32;
-                s.buckets.extend([steps_of(bucket.len), first_group, end, bucket.entry_start as i32]);
-            }
-            if i == 0 || i + 1 == parts {
-                let first_group = (s.rows.len() / height) as i32;
-                s.rows.extend((0..p.m).filter(|&r| !present[r]).map(|r| r as i32));
-                while !s.rows.len().is_multiple_of(height) {
-                    s.rows.push(p.m as i32);
-                }
-                let end = (s.rows.len() / height) as i32;
-                if end > first_group {
-                    s.buckets.extend([0, first_group, end, 0]);
-                }
+                s.buckets.extend([shared, single, first_group, end, first_offset, first_value]);
             }
             let last_bucket = s.buckets.len() as i32 / BUCKET_WORDS as i32;
-            let first_channel = (part.col_start / p.kernel_size()) as i32;
-            let channels = part.cols.div_ceil(p.kernel_size()) as i32;
-            s.parts.extend([first_channel, channels, first_bucket, last_bucket]);
+            s.parts.extend([(part * g.part_channels) as i32, channels as i32, first_bucket, last_bucket]);
         }
         // The last group asks for its successor, too.
         s.rows.extend(std::iter::repeat_n(0, height));
-        let offsets: Vec<u16> = (0..part_cols).map(|col| g.column_offset(p, col) as u16).collect();
-        s.offsets = hyb.columns().iter().map(|&col| offsets[usize::from(col)]).collect();
-        Ok(s)
+        s
     }
 }
 
-fn build(p: &WeightProblem, g: &Geometry, height: usize, unit: usize, stream: Stream) -> Multiplication {
+fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> Multiplication {
     let parts = stream.parts.len() as i64 / PART_WORDS;
+    let height = 2 * in_flight;
     let mut c = Context::new("spmm_rows");
-    c.describe(format!("{height} rows in flight, entries in steps of {unit}, {}", g.describe()));
+    c.describe(format!("{in_flight} pairs of rows in flight, {}", g.describe()));
     let buffers = declare(&mut c, p, g, Sums::partial_rows(p, g, height));
     let sums = Sums::declare(&mut c, (p, g), height, stream.rows.contains(&(p.m as i32)));
+    let x = c.register("x_in_use", Type::vector(Scalar::F32, g.lanes as u16), vec![]);
     let tables = vec![
         Table::of("parts", Scalar::I32, stream.parts),
         Table::of("buckets", Scalar::I32, stream.buckets),
@@ -131,6 +114,9 @@ fn build(p: &WeightProblem, g: &Geometry, height: usize, unit: usize, stream: St
     let named = |c: &mut Context, name: &str, table, at: &Expr, i: i64| {
         c.bind_index(name, word(table, at.clone() + Expr::int(i)))
     };
+    let times = |a: &Expr, b: usize| a.clone() * Expr::int(b as i64);
+    let offset = |c: &mut Context, at: Expr| c.bind_index("offset", word(offsets_id, at));
+    let value = |c: &mut Context, at: Expr| c.bind("value", Type::scalar(Scalar::F32), load(values_id, vec![at]));
 
     for_each_tile(&mut c, p, g, |c, tile| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
@@ -142,28 +128,43 @@ fn build(p: &WeightProblem, g: &Geometry, height: usize, unit: usize, stream: St
             pack_window(c, (p, g, &buffers), &tile, (first_channel, channels));
             c.serial("bucket", first_bucket, last_bucket, 1, |c, bucket| {
                 let at = bucket * Expr::int(BUCKET_WORDS);
-                let steps = named(c, "steps", buckets_id, &at, 0);
-                let first_group = named(c, "first_group", buckets_id, &at, 1);
-                let last_group = named(c, "last_group", buckets_id, &at, 2);
-                let first_entry = named(c, "first_entry", buckets_id, &at, 3);
+                let shared = named(c, "shared", buckets_id, &at, 0);
+                let single = named(c, "single", buckets_id, &at, 1);
+                let first_group = named(c, "first_group", buckets_id, &at, 2);
+                let last_group = named(c, "last_group", buckets_id, &at, 3);
+                let first_offset = named(c, "first_offset", buckets_id, &at, 4);
+                let first_value = named(c, "first_value", buckets_id, &at, 5);
                 c.serial("group", first_group.clone(), last_group, 1, |c, group| {
-                    let first_row = group.clone() * Expr::int(height as i64);
+                    let first_row = times(&group, height);
                     sums.begin(c, &buffers, &part, &|r| word(rows_id, first_row.clone() + r.clone()));
                     sums.prefetch_end(c, &buffers, &part, &tile);
                     let next_row = first_row + Expr::int(height as i64);
                     sums.prefetch_next(c, &buffers, &|r| word(rows_id, next_row.clone() + r.clone()));
-                    let per_step = Expr::int((height * unit) as i64);
-                    let start = first_entry + (group - first_group) * steps.clone() * per_step.clone();
-                    let start = c.bind_index("start", start);
-                    c.serial("e", Expr::int(0), steps, 1, |c, e| {
-                        let at = c.bind_index("at", start + e * per_step);
+                    let index = c.bind_index("index", group - first_group);
+                    let of_shared = times(&shared, in_flight);
+                    let of_single = times(&single, height);
+                    let offsets_at = first_offset + index.clone() * (of_shared.clone() + of_single.clone());
+                    let offsets_at = c.bind_index("offsets_at", offsets_at);
+                    let values_at = first_value + index * (times(&shared, height) + of_single);
+                    let values_at = c.bind_index("values_at", values_at);
+                    c.serial("e", Expr::int(0), shared.clone(), 1, |c, e| {
+                        let from = c.bind_index("from", offsets_at.clone() + times(&e, in_flight));
+                        let values_from = c.bind_index("values_from", values_at.clone() + times(&e, height));
+                        for pair in 0..in_flight as i64 {
+                            let offset = offset(c, from.clone() + Expr::int(pair));
+                            let values = [0, 1].map(|i| value(c, values_from.clone() + Expr::int(2 * pair + i)));
+                            sums.add_shared(c, &buffers, pair, &values, &offset, x);
+                        }
+                    });
+                    let singles_at = c.bind_index("singles_at", offsets_at + of_shared);
+                    let single_values_at = c.bind_index("single_values_at", values_at + times(&shared, height));
+                    c.serial("e", Expr::int(0), single, 1, |c, e| {
+                        let from = c.bind_index("from", singles_at + times(&e, height));
+                        let values_from = c.bind_index("values_from", single_values_at + times(&e, height));
                         c.unroll("r", height as u32, |c, r| {
-                            c.unroll("u", unit as u32, |c, u| {
-                                let entry = at + r.clone() * Expr::int(unit as i64) + u;
-                                let offset = c.bind_index("offset", word(offsets_id, entry.clone()));
-                                let value = c.bind("value", Type::scalar(Scalar::F32), load(values_id, vec![entry]));
-                                sums.add(c, &buffers, &r, &value, &offset);
-                            });
+                            let offset = offset(c, from + r.clone());
+                            let value = value(c, values_from + r.clone());
+                            sums.add(c, &buffers, &r, &value, &offset);
                         });
                     });
                     sums.end(c, &buffers, &part, &tile);

@@ -8,10 +8,7 @@ use sparsec_tir::{Access, CompareOp, Expr, RegisterId, Scalar, Stmt, Type, load}
 use crate::context::Context;
 use crate::weight::geometry::Geometry;
 use crate::weight::problem::WeightProblem;
-use crate::weight::tile::{Buffers, Tile, finish_row, prefetch_pixel};
-
-/// Elements of a cache line of 64 bytes.
-const LINE: i64 = 16;
+use crate::weight::tile::{Buffers, LINE, Tile, finish_row, prefetch_pixel, whole_rows};
 
 /// Registers for sums, and how they begin and end.
 pub(crate) struct Sums<'a> {
@@ -89,12 +86,16 @@ impl<'a> Sums<'a> {
     /// Asks for what ending the group will read and write: the rows of the result and of the epilogue's operands lie a
     /// plane apart, and in an order that no hardware prefetcher follows.
     pub(crate) fn prefetch_end(&self, c: &mut Context, b: &Buffers, part: &Expr, tile: &Tile) {
-        if !self.geometry.is_flat() {
-            return;
-        }
+        let g = self.geometry;
+        // Pixels of a tile that lie one behind the other in memory.
+        let pixels = match whole_rows(self.problem, g) {
+            Some(_) => self.problem.y.shape[3].as_const().unwrap_or(0) as usize * g.tile_rows,
+            None if g.is_flat() => g.tile_cols,
+            None => return,
+        };
         let ask = |c: &mut Context| {
             c.unroll("r", self.height, |c, r| {
-                c.unroll("line", self.cache_lines(), |c, line| {
+                c.unroll("line", pixels.div_ceil(LINE as usize) as u32, |c, line| {
                     let col = tile.col.clone() + line * Expr::int(LINE);
                     let at = [tile.batch.clone(), self.row(&r), tile.row.clone(), col];
                     prefetch_pixel(c, self.problem, b, &at);
@@ -133,6 +134,27 @@ impl<'a> Sums<'a> {
             c.vector(self.lanes(), None, |c, l| {
                 let x = load(b.window, vec![offset.clone() + self.lane(&t, l)]);
                 c.set(self.acc, vec![r.clone(), t.clone()], Expr::fma(value.clone(), x, self.sum(r, &t)));
+            });
+        });
+    }
+
+    /// Adds the products of a column that both rows of a pair have: `window[offset + lane]` is loaded once, into `x`.
+    pub(crate) fn add_shared(
+        &self,
+        c: &mut Context,
+        b: &Buffers,
+        pair: i64,
+        values: &[Expr; 2],
+        offset: &Expr,
+        x: RegisterId,
+    ) {
+        c.unroll("t", self.geometry.vectors as u32, |c, t| {
+            c.vector(self.lanes(), None, |c, l| {
+                c.set(x, vec![], load(b.window, vec![offset.clone() + self.lane(&t, l)]));
+                for (r, value) in (2 * pair..).zip(values) {
+                    let at = vec![Expr::int(r), t.clone()];
+                    c.set(self.acc, at, Expr::fma(value.clone(), Expr::Reg(x, vec![]), self.sum(&Expr::int(r), &t)));
+                }
             });
         });
     }

@@ -9,6 +9,9 @@ use crate::scalar::{Typed, emit_scalar};
 use crate::weight::geometry::{Geometry, Plane};
 use crate::weight::problem::{View, WeightProblem};
 
+/// Elements of a cache line of 64 bytes.
+pub(crate) const LINE: i64 = 16;
+
 /// The buffers of a multiplying kernel, in the order of the launch's arguments, and its scratch memory.
 pub(crate) struct Buffers {
     pub(crate) activations: Activations,
@@ -101,6 +104,7 @@ pub(crate) fn pack_window(
     let staged = c.register("staged", Type::vector(Scalar::F32, g.lanes as u16), vec![]);
     let size = g.channel_size() as i64;
     c.serial("ch", Expr::int(0), count, 1, |c, ch| {
+        prefetch_window(c, (p, g, b), tile, &(first.clone() + ch.clone()));
         if g.is_flat() && p.rows.stride == 1 && p.cols.stride == 1 && p.cols.pad == 0 && p.rows.pad == 0 {
             let width = c.dim(&p.x.shape[3]);
             let base = c.bind_index("base", ch.clone() * Expr::int(size));
@@ -128,6 +132,35 @@ pub(crate) fn pack_window(
     });
 }
 
+/// Lines of X to be asked for ahead of the packing loop. Measured on Zen 4 with X in the last-level cache: with 32 to
+/// 64 lines on their way, packing runs at 45 GB/s, without at 20.
+const LINES_AHEAD: usize = 48;
+
+/// Asks for what the packing loop will read some channels after this one: channels lie an image apart, which no
+/// hardware prefetcher follows.
+fn prefetch_window(c: &mut Context, (p, g, b): (&WeightProblem, &Geometry, &Buffers), tile: &Tile, channel: &Expr) {
+    if !p.x.strides[3].is(1) {
+        return;
+    }
+    let (sh, sw) = (p.rows.stride, p.cols.stride);
+    // Rows, and elements that lie one behind the other: whole rows are one piece.
+    let (rows, elements) = match whole_rows(p, g) {
+        Some(width) if p.x.strides[2].is(width) => (1, g.window_rows * sh * width as usize),
+        Some(width) => (g.window_rows * sh, width as usize),
+        None => (g.window_rows * sh, (g.tile_cols + p.cols.reach()) * sw),
+    };
+    let lines = elements.div_ceil(LINE as usize);
+    let ahead = LINES_AHEAD.div_ceil(rows * lines) as i64;
+    let row = tile.row.clone() * Expr::int(sh as i64) - Expr::int(p.rows.pad);
+    c.unroll("row", rows as u32, |c, r| {
+        c.unroll("line", lines as u32, |c, line| {
+            let col = tile.col.clone() * Expr::int(sw as i64) + line * Expr::int(LINE);
+            let at = vec![tile.batch.clone(), channel.clone() + Expr::int(ahead), row + r, col];
+            c.push(Stmt::Prefetch(Access::element(b.activations.x, at)));
+        });
+    });
+}
+
 /// Copies one plane of one channel, row by row, zeros where the window leaves the image.
 fn pack_plane(
     c: &mut Context,
@@ -146,9 +179,8 @@ fn pack_plane(
     let left = tile.col.clone() * Expr::int(sw) + Expr::int(first_left);
     let left = if known.is_some() { Expr::int(first_left) } else { c.bind_index("left", left) };
     let line_of = |wr: &Expr| base.clone() + wr.clone() * Expr::int(g.pitch as i64);
-    let row_of = |wr: &Expr| {
-        (tile.row.clone() + wr.clone()) * Expr::int(sh) + Expr::int(plane.phase.0 as i64 - p.rows.pad)
-    };
+    let row_of =
+        |wr: &Expr| (tile.row.clone() + wr.clone()) * Expr::int(sh) + Expr::int(plane.phase.0 as i64 - p.rows.pad);
     let inside = |row: &Expr| {
         Expr::binary(
             BinaryOp::And,
@@ -156,9 +188,8 @@ fn pack_plane(
             Expr::compare(CompareOp::Lt, row.clone(), height.clone()),
         )
     };
-    let index = |row: &Expr, j: Expr| {
-        vec![tile.batch.clone(), channel.clone(), row.clone(), left.clone() + j * Expr::int(sw)]
-    };
+    let index =
+        |row: &Expr, j: Expr| vec![tile.batch.clone(), channel.clone(), row.clone(), left.clone() + j * Expr::int(sw)];
     let zero = |c: &mut Context, at: Expr| {
         c.vector(g.lanes as u16, None, |c, l| c.store(b.window, vec![at + l], Expr::f32(0.0)));
     };
@@ -223,7 +254,7 @@ impl Segment {
 }
 
 /// The width of the image where tiles are whole rows, so that every line of every window has the same columns.
-fn whole_rows(p: &WeightProblem, g: &Geometry) -> Option<i64> {
+pub(crate) fn whole_rows(p: &WeightProblem, g: &Geometry) -> Option<i64> {
     let whole = p.y.shape[3].as_const().is_some_and(|w| w <= g.tile_cols as i64);
     p.x.shape[3].as_const().filter(|_| whole)
 }
