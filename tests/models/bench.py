@@ -21,6 +21,7 @@ from pathlib import Path
 
 import bench_chart
 import bench_kernels
+import bench_profile
 import bench_report
 import bench_targets as targets
 from bench_prepare import Workshop
@@ -90,6 +91,21 @@ def measure_products(args, workshop, machine):
         return {"results": results, "failed": contest.failed, "machine": machine_summary(samples)}
 
 
+def explain(args, workshop, results):
+    """Profiles of what misses its target, by the name of the row."""
+    found = {}
+    for row in bench_report.rows(results):
+        if row["measured"] is None or row["measured"] >= row["target"] or row["model"] in found:
+            continue
+        print(f"-- profile of {row['model']}", flush=True)
+        if row["network"]:
+            model, dims = workshop.model(row["network"], row["pattern"]), bench_profile.dims_of(row["network"])
+        else:
+            model, dims = workshop.layer("matmul", row["product"], row["pattern"]).path, {}
+        found[row["model"]] = bench_profile.profile(args, workshop, model, row["threads"], dims, args.guard)
+    return found
+
+
 def describe(workshop):
     """The machine and the programs, for the page."""
     cpu = "unknown CPU"
@@ -130,6 +146,9 @@ def run_networks(args, workshop, machine):
     if args.products:
         print("-- products", flush=True)
         results["products"] = measure_products(args, workshop, machine)
+        path.write_text(json.dumps(results, indent=1))
+    if args.profiles:
+        results["profiles"] = explain(args, workshop, results)
         path.write_text(json.dumps(results, indent=1))
     shown = {name: results["networks"][name] for name in args.models}
     print("\n" + bench_report.targets_table(results | {"networks": shown}) + "\n\n" + bench_report.machine_line(results))
@@ -189,6 +208,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--guard", type=Guard, default=Guard(""), help="command that keeps the machine quiet in a round")
     parser.add_argument("--prepare", action="store_true", help="build and compile, and end there")
+    parser.add_argument("--profiles", action="store_true", help="profile what misses its target; a full run does")
     parser.add_argument("--docs", action="store_true", help="update the page from the results even if not all was run")
     args = parser.parse_args()
     whole = not args.models and not args.quick
@@ -200,6 +220,7 @@ def arguments():
     args.products = "products" in wanted
     args.models = [name for name in targets.NETWORKS if name in wanted]
     args.docs = args.docs or (whole and not args.prepare)
+    args.profiles = args.profiles or args.docs
     args.seconds = args.seconds or {(0, 0): 4.0, (0, 1): 1.5, (1, 0): 0.09, (1, 1): 0.06}[args.kernels, args.quick]
     return args
 

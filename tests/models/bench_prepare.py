@@ -83,6 +83,13 @@ class Workshop:
         (weight,) = json.loads(done.stdout)["weights"]
         return [candidate["format"] for candidate in weight["candidates"]], weight["chosen"]
 
+    def assembly(self, model, dims):
+        """The assembly of a model file."""
+        folder = self._folder / "assembly"
+        command = [self._sparsec, "compile", str(model), "-o", str(folder), "--name", "m", "--emit", "asm"]
+        subprocess.run([*command, *(f"--dim={k}={v}" for k, v in dims.items())], check=True, capture_output=True)
+        return (folder / "m.s").read_text()
+
     def cpu(self):
         """LLVM's name of this machine's CPU, as a library of this folder has it."""
         manifests = sorted(self._folder.glob("libraries/*/m.json"))

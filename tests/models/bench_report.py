@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import bench_profile
 import bench_targets as targets
 from bench_targets import Contender, Target
 
@@ -27,7 +28,8 @@ def _ratio(target, results):
     row = {
         "model": f"{target.network} {_short(target.ours)}",
         "network": target.network,
-        "ours": target.ours.label(),
+        "pattern": target.ours.pattern,
+        "threads": target.ours.threads,
         "against": " and ".join(_against(c, target) for c in target.against),
         "target": target.at_least,
         "unit": "x",
@@ -48,7 +50,16 @@ def _share(target, results):
     if entry is None:
         return None
     name = targets.product_name(target.product, target.sparsity)
-    row = {"model": name, "network": None, "ours": name, "against": "FMA peak", "target": target.at_least * 100, "unit": "%"}
+    row = {
+        "model": name,
+        "network": None,
+        "product": target.product,
+        "pattern": f"un:{target.sparsity}",
+        "threads": 1,
+        "against": "FMA peak",
+        "target": target.at_least * 100,
+        "unit": "%",
+    }
     result = entry["results"].get(name)
     if result is None:
         return row | {"measured": None, "why": entry["failed"].get(name, "was not run")}
@@ -142,6 +153,10 @@ def networks_page(results):
     parts += ["Medians:", times_table(results)]
     if failures(results):
         parts.append(failures(results))
+    missed = {row["model"]: row for row in rows(results) if verdict(row).startswith("missed")}
+    for model, found in results.get("profiles", {}).items():
+        if model in missed and "families" in found:
+            parts += [f"**{model}**, {verdict(missed[model])}: where the time goes", bench_profile.table(found)]
     return "\n\n".join(parts)
 
 

@@ -11,6 +11,7 @@ import json
 import shlex
 import subprocess
 import tempfile
+import time
 
 
 class EngineError(Exception):
@@ -18,26 +19,35 @@ class EngineError(Exception):
 
 
 class Guard:
-    """Keeps a shared machine quiet during a turn, where a command to do so is given.
+    """Keeps a shared machine quiet while it is measured, where a command to do so is given.
 
-    The command is started before each round; it echoes a line as soon as the machine is ours, and is told to end by the
-    end of its input. `flock FILE cat` is such a command.
+    The command is started before a round; it echoes a line as soon as the machine is ours, and is told to end by the end
+    of its input. `flock FILE cat` is such a command. Rounds follow each other under one command until LONGEST seconds are
+    over, so that others get their turn, too.
     """
+
+    LONGEST = 45.0
 
     def __init__(self, command):
         self._command = shlex.split(command or "")
         self._process = None
+        self._since = 0.0
 
-    def __enter__(self):
-        if self._command:
+    def acquire(self):
+        """Before each round."""
+        if self._process and time.monotonic() - self._since > self.LONGEST:
+            self.release()
+        if self._command and not self._process:
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
             self._process.stdin.write("quiet\n")
             self._process.stdin.flush()
             if not self._process.stdout.readline():
                 raise SystemExit(f"the guard {shlex.join(self._command)!r} did not echo its input")
+            self._since = time.monotonic()
 
-    def __exit__(self, *_):
+    def release(self):
+        """After the last round."""
         if self._process:
             self._process.communicate()  # closes its input, and both pipes
             self._process = None
@@ -101,20 +111,20 @@ class Contest:
         self.engines, self.failed, self.versions = {}, {}, {}
         self._machine, self._guard = machine, guard
         # One after the other: an engine may choose its kernels by timing them while it loads.
-        with guard:
-            for key, command in starts.items():
-                engine = Engine(command)
-                try:
-                    engine.wait()
-                    self.engines[key], self.versions[key] = engine, engine.version
-                except EngineError as error:
-                    self.failed[key] = str(error)
-                    engine.close()
+        for key, command in starts.items():
+            engine = Engine(command)
+            try:
+                engine.wait()
+                self.engines[key], self.versions[key] = engine, engine.version
+            except EngineError as error:
+                self.failed[key] = str(error)
+                engine.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._guard.release()
         for engine in self.engines.values():
             engine.close()
 
@@ -125,11 +135,12 @@ class Contest:
             # Each round begins with another engine, so that none always follows the same one.
             keys = list(self.engines)
             shift = number % max(len(keys), 1)
-            with self._guard:
-                machine.append(self._machine.turn(0))
-                for key in keys[shift:] + keys[:shift]:
-                    if key in self.engines:
-                        self._turn(key, seconds, times)
+            self._guard.acquire()
+            machine.append(self._machine.turn(0))
+            for key in keys[shift:] + keys[:shift]:
+                if key in self.engines:
+                    self._turn(key, seconds, times)
+        self._guard.release()
         return times, machine
 
     def _turn(self, key, seconds, times):

@@ -6,6 +6,7 @@ import xml.dom.minidom
 
 import bench_chart
 import bench_kernels
+import bench_profile
 import bench_report
 import bench_targets as targets
 from bench_turns import Contest, Engine, Guard
@@ -121,6 +122,33 @@ class Kernels(unittest.TestCase):
 
     def test_table_has_the_shares(self):
         self.assertIn("| l | 80% | hyb (un) | 40% | 36% | 50% |", bench_kernels.table(self.points((0.4, 0.4), (0.6, 0.36))))
+
+
+class Profiles(unittest.TestCase):
+    ASSEMBLY = """
+m_k0_spmm_body:
+.LBB0_1:
+\tmovzwl\t(%rdi,%rcx,2), %r9d
+.LBB0_2:                                # inner
+\tvbroadcastss\t(%rsi,%rcx,4), %zmm8
+\tvfmadd231ps\t(%rdx,%r9), %zmm8, %zmm0 # zmm0 = (zmm8 * mem) + zmm0
+\tvfmadd231ps\t%zmm1, %zmm8, %zmm2
+\tvmovups\t%zmm3, (%rax)
+\tjne\t.LBB0_2
+\tjmp\t.LBB0_1
+.Lfunc_end0:
+"""
+
+    def test_loads_of_the_inner_loop(self):
+        self.assertEqual(bench_profile.loads_for_each_fma(self.ASSEMBLY, "k0_spmm"), 1.0)
+        self.assertIsNone(bench_profile.loads_for_each_fma(self.ASSEMBLY, "k1_spmm"))
+
+    def test_table(self):
+        big = {"layers": 3, "us": 990.0, "macs": 1.0, "share": 0.4, "loads": 1.25}
+        small = {"layers": 1, "us": 10.0, "macs": 0.0, "share": None, "loads": None}
+        text = bench_profile.table({"families": {"map": small, "spmm": big}})
+        self.assertIn("| spmm | 3 | 99% | 40% | 2.50 | 0.62 |", text)
+        self.assertNotIn("map", text)
 
 
 class Turns(unittest.TestCase):
