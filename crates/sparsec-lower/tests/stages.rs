@@ -240,7 +240,9 @@ fn texts_of_linear_layers() {
 
 #[test]
 fn texts_of_single_vectors() {
-    for (name, format) in [("vector_dense", "dense"), ("vector_csr", "csr"), ("vector_bsr", "bsr<4,1>")] {
+    for (name, format) in
+        [("vector_dense", "dense"), ("vector_csr", "csr"), ("vector_bsr", "bsr<4,1>"), ("vector_nm", "nm<2,4>")]
+    {
         insta::assert_snapshot!(name, Stages::of(&linear(format, 0.5, (8, 24), "1")).text());
     }
 }

@@ -201,6 +201,35 @@ fn n_of_m_linear() {
 }
 
 #[test]
+fn n_of_m_single_vectors() {
+    for (shape, m, k) in [
+        ((2, 4), 6, 16),
+        ((2, 4), 8, 256),
+        ((2, 4), 7, 150),
+        ((1, 4), 5, 41),
+        ((3, 4), 66, 90),
+        ((4, 8), 9, 37),
+        ((1, 2), 3, 8),
+        // The bits of a vector of entries take more than a word.
+        ((2, 16), 5, 80),
+    ] {
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": f32[1, {k}]
+  const %1 "w" = f32[{m}, {k}] {{{}}}
+  const %2 "b": f32[{m}] random(seed=6, density=1.0)
+  %3 = contract "mk,bk->bm" (%1, %0) epilogue relu(add(acc, $0)) (%2) format nm<{},{}>
+  output "y" = %3
+}}"#,
+            inline(&n_of_m(m, k, shape)),
+            shape.0,
+            shape.1
+        );
+        check(&text, &[]);
+    }
+}
+
+#[test]
 fn n_of_m_convolution() {
     for channels in [8, 10] {
         // Groups lie along the channels: make the weight in (output, element, channel) order and move the channels.

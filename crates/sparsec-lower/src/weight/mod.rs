@@ -10,6 +10,7 @@ mod pairs;
 mod problem;
 mod rows;
 mod spmv;
+mod spmv_nm;
 mod sums;
 mod tables;
 mod tile;

@@ -3,6 +3,7 @@
 //! - `dense`: four rows at a time, vectors along the inputs. The rows are interleaved vector by vector, so that memory
 //!   sees one stream: four streams reach three quarters of its bandwidth.
 //! - blocks of 4, 8 or 16 outputs: vectors along the outputs, one input broadcast to each.
+//! - N of M: [`spmv_nm`].
 //! - everything else, as `csr`: vectors along the entries of a row; the inputs are gathered element by element, which
 //!   is faster than the gather instruction on the processors that were measured. Four columns of 16 bits are loaded as
 //!   one word, since loads are what is scarce. Rows are in the order of their lengths, so that the processor foresees
@@ -16,6 +17,7 @@ use crate::target::TargetInfo;
 use crate::weight::Multiplication;
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
+use crate::weight::spmv_nm;
 use crate::weight::tables::{Table, declare_tables};
 use crate::weight::tile::{Activations, declare_activations, store_pixel};
 
@@ -35,6 +37,11 @@ pub(crate) fn lower(
     format: &Format,
     target: &TargetInfo,
 ) -> Result<Multiplication, FormatError> {
+    if let Format::Nm { n, m } = format
+        && let Some(built) = spmv_nm::lower(p, weight, (*n as usize, *m as usize), target)?
+    {
+        return Ok(built);
+    }
     match format {
         Format::Dense if !weight.is_grouped() => Ok(dense(p, weight, target)),
         Format::Bsr { r: r @ (4 | 8 | 16), .. } if p.m.is_multiple_of(*r as usize) => blocks(p, weight, *r as usize),
@@ -44,20 +51,25 @@ pub(crate) fn lower(
 
 /// The parallel loop over rows of results in chunks; `f` gets the first row of each `step` rows.
 fn for_each_row(c: &mut Context, rows: i64, step: i64, f: impl FnOnce(&mut Context, Expr)) {
+    for_each_task(c, rows, step, |c, (from, to)| c.serial("m", from, to, step, f));
+}
+
+/// The parallel loop over chunks of rows; `f` gets the first row of a chunk and its end.
+pub(super) fn for_each_task(c: &mut Context, rows: i64, step: i64, f: impl FnOnce(&mut Context, (Expr, Expr))) {
     let chunk = (ROWS_PER_TASK + step - 1) / step * step;
     c.parallel("task", Expr::int((rows + chunk - 1) / chunk), |c, task| {
         let from = c.bind_index("from", task * Expr::int(chunk));
         let to = c.bind_index("to", (from.clone() + Expr::int(chunk)).min(Expr::int(rows)));
-        c.serial("m", from, to, step, f);
+        f(c, (from, to));
     });
 }
 
 /// Where the input of column `col` lies.
-fn input(b: &Activations, col: Expr) -> Expr {
+pub(super) fn input(b: &Activations, col: Expr) -> Expr {
     load(b.x, vec![Expr::int(0), col, Expr::int(0), Expr::int(0)])
 }
 
-fn store(c: &mut Context, p: &WeightProblem, b: &Activations, m: Expr, sum: Expr) {
+pub(super) fn store(c: &mut Context, p: &WeightProblem, b: &Activations, m: Expr, sum: Expr) {
     let sum = c.bind("sum", Type::scalar(Scalar::F32), sum);
     store_pixel(c, p, b, &[Expr::int(0), m, Expr::int(0), Expr::int(0)], sum);
 }
