@@ -46,19 +46,21 @@ fn scalar(dtype: DType) -> Scalar {
     Scalar::from_name(dtype.name()).expect("every element type has a machine type")
 }
 
-/// Checks a graph on every target for these values of its symbols.
-pub(crate) fn check(text: &str, symbols: &[(&str, i64)]) {
+/// Checks a graph on every target for these values of its symbols. The result is the names of all kernels.
+pub(crate) fn check(text: &str, symbols: &[(&str, i64)]) -> Vec<String> {
     let graph = parse(text).expect("the text is a graph");
     sparsec_graph::verify(&graph).expect("the graph is valid");
-    check_graph(&graph, symbols);
+    check_graph(&graph, symbols)
 }
 
-pub(crate) fn check_graph(graph: &Graph, symbols: &[(&str, i64)]) {
+pub(crate) fn check_graph(graph: &Graph, symbols: &[(&str, i64)]) -> Vec<String> {
+    let mut names = Vec::new();
     let bindings: Bindings = symbols.iter().map(|(n, v)| (Symbol::new(n), *v)).collect();
     let inputs = inputs(graph, &bindings, 7);
     let expected = interpret(graph, &inputs).expect("the reference runs");
     for target in [TargetInfo::SSE, TargetInfo::AVX2, TargetInfo::AVX512, TargetInfo::NEON] {
         let lowered = lower(graph, &target).expect("the graph lowers");
+        names.extend(lowered.program.kernels.iter().map(|k| k.name.clone()));
         let values: Vec<i64> = lowered.program.symbols.iter().map(|s| bindings[&Symbol::new(s)]).collect();
         let buffers: Vec<BufferData> =
             inputs.iter().map(|t| BufferData { elem: scalar(t.dtype), bytes: t.bytes.to_vec() }).collect();
@@ -74,4 +76,5 @@ pub(crate) fn check_graph(graph: &Graph, symbols: &[(&str, i64)]) {
             }
         }
     }
+    names
 }

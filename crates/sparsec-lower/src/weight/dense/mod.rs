@@ -16,10 +16,13 @@
 //! The parts are as large as keeps their rows in the first levels of the cache; sums rest in `partial` between them.
 
 mod pack;
+mod panel;
 mod pieces;
+mod walk;
+mod winograd;
 
 use sparsec_graph::Dim;
-use sparsec_tir::{BufferKind, CompareOp, Expr, RegisterId, Scalar, Type, load};
+use sparsec_tir::{BufferId, BufferKind, CompareOp, Expr, Scalar, load};
 
 use crate::context::Context;
 use crate::target::TargetInfo;
@@ -29,7 +32,9 @@ use crate::weight::tables::{Table, declare_tables};
 use crate::weight::tile::{Buffers, declare_activations, prefetch_pixel, store_pixel};
 use crate::weight::{Multiplication, View, Window};
 use pack::{Inputs, pack_pixels, pack_windows};
+use panel::Panel;
 use pieces::{Piece, Pieces};
+use walk::{Place, for_each_piece};
 
 /// Size of the packed rows in first-level caches. They are read with distance between the loads, so that the second
 /// level keeps up, and long sums are worth more.
@@ -40,6 +45,9 @@ const LINE: usize = 16;
 /// The kernel and its table. `None` where the rows of the result or of the epilogue's operands don't lie one behind the
 /// other.
 pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Option<Multiplication> {
+    if let Some(product) = winograd::lower(p, weight, target) {
+        return Some(product);
+    }
     if !has_long_rows(p) {
         return None;
     }
@@ -64,21 +72,6 @@ struct Schedule<'a> {
     pieces: Pieces,
     /// Channels of a part.
     part: usize,
-}
-
-/// The registers of a piece.
-struct Registers {
-    acc: RegisterId,
-    x: RegisterId,
-    /// Sums and weights of a tail.
-    tail: Option<(RegisterId, RegisterId)>,
-}
-
-/// Where a piece lies, and how many of its pixels there are.
-struct Place {
-    batch: Expr,
-    pixel: Expr,
-    valid: Expr,
 }
 
 impl Schedule<'_> {
@@ -110,70 +103,18 @@ impl Schedule<'_> {
         let tables = vec![self.table(weight)];
         let values = declare_tables(&mut c, &tables)[0];
         let pixels = p.y.shape[2].clone() * p.y.shape[3].clone();
-        let main = self.pieces.main;
-        let unit = main.pixels(self.pieces.lanes) as i64;
-        let per_image = pixels.ceil_div(&Dim::constant(unit));
-        let tasks = c.dim(&(p.y.shape[0].clone() * per_image.clone()));
-        let single = p.y.shape[0].is(1);
-        let (count, per_image) = (c.dim(&pixels), c.dim(&per_image));
-        c.parallel("task", tasks, |c, task| {
-            let (batch, piece) = if single {
-                (Expr::int(0), task)
-            } else {
-                let batch = c.bind_index("batch", task.clone().floor_div(per_image.clone()));
-                (batch, c.bind_index("piece", task.rem(per_image)))
-            };
-            let pixel = c.bind_index("pixel", piece * Expr::int(unit));
-            let even = count.as_int().is_some_and(|n| n % unit == 0);
-            let rest = match count.as_int() {
-                Some(n) => Expr::int(n % unit),
-                None => c.bind_index("rest", count.clone() - pixel.clone()),
-            };
-            let place = |valid: Expr| Place { batch: batch.clone(), pixel: pixel.clone(), valid };
-            if even {
-                self.piece(c, (&b, values), main, &place(Expr::int(unit)));
-                return;
-            }
-            if count.as_int().is_some_and(|n| n < unit) {
-                self.piece(c, (&b, values), main, &place(rest));
-                return;
-            }
-            let whole = Expr::compare(CompareOp::Le, pixel.clone() + Expr::int(unit), count.clone());
-            c.branch(
-                whole,
-                |c| self.piece(c, (&b, values), main, &place(Expr::int(unit))),
-                |c| self.last(c, (&b, values), &self.pieces.last, &place(rest)),
-            );
+        for_each_piece(&mut c, (&p.y.shape[0], &pixels), &self.pieces, &|c, piece, at| {
+            self.piece(c, (&b, values), piece, at);
         });
         Multiplication { kernel: c.finish(), tables }
     }
 
-    /// The last piece: the first of these that is large enough.
-    fn last(&self, c: &mut Context, buffers: (&Buffers, sparsec_tir::BufferId), pieces: &[Piece], place: &Place) {
-        let Some((piece, others)) = pieces.split_first() else {
-            return self.piece(c, buffers, self.pieces.main, place);
-        };
-        let pixels = piece.pixels(self.pieces.lanes) as i64;
-        if place.valid.as_int().is_some_and(|n| n <= pixels) {
-            return self.piece(c, buffers, *piece, place);
-        }
-        let fits = Expr::compare(CompareOp::Le, place.valid.clone(), Expr::int(pixels));
-        c.branch(fits, |c| self.piece(c, buffers, *piece, place), |c| self.last(c, buffers, others, place));
-    }
-
     /// Computes all outputs of a piece.
-    fn piece(&self, c: &mut Context, (b, values): (&Buffers, sparsec_tir::BufferId), piece: Piece, at: &Place) {
+    fn piece(&self, c: &mut Context, (b, values): (&Buffers, BufferId), piece: Piece, at: &Place) {
         let p = self.problem;
         let Pieces { height, lanes, .. } = self.pieces;
         let pitch = self.pieces.pitch();
-        let vector = Type::vector(Scalar::F32, lanes as u16);
-        let short = Type::vector(Scalar::F32, height as u16);
-        let registers = Registers {
-            acc: c.register("acc", vector, vec![height as u32, piece.vectors as u32]),
-            x: c.register("x_now", vector, vec![piece.vectors as u32]),
-            tail: (piece.tail > 0)
-                .then(|| (c.register("tail", short, vec![piece.tail as u32]), c.register("weights", short, vec![]))),
-        };
+        let registers = Panel::declare(c, &self.pieces, piece);
         let flat = p.x.shape[2].is(1) && p.rows == Window::POINT && p.cols == p.rows;
         c.serial("part", Expr::int(0), Expr::int(self.parts() as i64), 1, |c, part| {
             let first = c.bind_index("first_channel", part.clone() * Expr::int(self.part as i64));
@@ -196,142 +137,75 @@ impl Schedule<'_> {
             let panels = self.panels() as i64;
             let before = c.bind_index("before", first * Expr::int(p.kernel_size() as i64 * panels));
             c.serial("panel", Expr::int(0), Expr::int(panels), 1, |c, panel| {
-                self.begin(c, b, piece, &registers, (&part, &panel));
+                self.begin(c, b, &registers, (&part, &panel));
                 self.ask(c, b, piece, (&part, &panel), at);
                 let start = before + panel.clone() * count.clone();
                 let start = c.bind_index("start", start * Expr::int(height as i64));
-                c.serial("e", Expr::int(0), count, 1, |c, e| {
-                    let weight = c.bind_index("weight", start + e.clone() * Expr::int(height as i64));
-                    let row = c.bind_index("row", e * Expr::int(pitch as i64));
-                    self.step(c, (b, values), piece, &registers, (&weight, &row));
-                });
-                self.end(c, b, piece, &registers, (&part, &panel), at);
+                registers.add_rows(c, (b.window, &Expr::int(0)), (values, &start), count);
+                self.end(c, b, &registers, (&part, &panel), at);
             });
         });
     }
 
-    /// Adds the products of one packed row.
-    fn step(
+    /// Where lane `l` of vector `t` of row `r` of a panel rests, and where row `l` of tail pixel `q`.
+    fn rest_place(
         &self,
-        c: &mut Context,
-        (b, values): (&Buffers, sparsec_tir::BufferId),
-        piece: Piece,
-        registers: &Registers,
-        (weight, row): (&Expr, &Expr),
-    ) {
-        let Pieces { height, lanes, .. } = self.pieces;
-        let Registers { acc, x, tail } = *registers;
-        let t_count = piece.vectors as u32;
-        c.unroll("t", t_count, |c, t| {
-            c.vector(lanes as u16, None, |c, l| {
-                let lane = row.clone() + t.clone() * Expr::int(lanes as i64) + l;
-                c.set(x, vec![t], load(b.window, vec![lane]));
-            });
-        });
-        c.unroll("r", height as u32, |c, r| {
-            let value = c.bind("value", Type::scalar(Scalar::F32), load(values, vec![weight.clone() + r.clone()]));
-            c.unroll("t", t_count, |c, t| {
-                c.vector(lanes as u16, None, |c, _| {
-                    let at = vec![r.clone(), t.clone()];
-                    let sum = Expr::fma(value.clone(), Expr::Reg(x, vec![t]), Expr::Reg(acc, at.clone()));
-                    c.set(acc, at, sum);
-                });
-            });
-        });
-        let Some((tail, weights)) = tail else { return };
-        c.vector(height as u16, None, |c, l| c.set(weights, vec![], load(values, vec![weight.clone() + l])));
-        c.unroll("q", piece.tail as u32, |c, q| {
-            let pixel = row.clone() + Expr::int((piece.vectors * lanes) as i64) + q.clone();
-            let pixel = c.bind("pixel", Type::scalar(Scalar::F32), load(b.window, vec![pixel]));
-            c.vector(height as u16, None, |c, _| {
-                let sum = Expr::fma(pixel, Expr::Reg(weights, vec![]), Expr::Reg(tail, vec![q.clone()]));
-                c.set(tail, vec![q], sum);
-            });
-        });
-    }
-
-    /// Where sum `t` of row `r` of a panel rests, and where those of tail pixel `q`.
-    fn rest_place(&self, piece: Piece, panel: &Expr) -> (impl Fn(Expr, Expr) -> Expr, impl Fn(Expr) -> Expr) {
-        let Pieces { height, lanes, .. } = self.pieces;
+        panel: &Panel,
+        number: &Expr,
+    ) -> (impl Fn(Expr, Expr, Expr) -> Expr, impl Fn(Expr, Expr) -> Expr) {
+        let (height, lanes, vectors) = (panel.height as i64, panel.lanes as i64, panel.piece.vectors as i64);
         let outlives = self.parts() > 1;
-        let base = if outlives { panel.clone() * Expr::int(self.panel_sums() as i64) } else { Expr::int(0) };
-        let tails = base.clone() + Expr::int((height * piece.vectors * lanes) as i64);
-        let vectors =
-            move |r: Expr, t: Expr| base.clone() + (r * Expr::int(piece.vectors as i64) + t) * Expr::int(lanes as i64);
-        (vectors, move |q: Expr| tails.clone() + q * Expr::int(height as i64))
+        let base = if outlives { number.clone() * Expr::int(self.panel_sums() as i64) } else { Expr::int(0) };
+        let tails = base.clone() + Expr::int(height * vectors * lanes);
+        let vector =
+            move |r: Expr, t: Expr, l: Expr| base.clone() + (r * Expr::int(vectors) + t) * Expr::int(lanes) + l;
+        (vector, move |q: Expr, l: Expr| tails.clone() + q * Expr::int(height) + l)
     }
 
     /// Begins the sums of a panel: at zero in the first part, else where they rest.
-    fn begin(&self, c: &mut Context, b: &Buffers, piece: Piece, registers: &Registers, (part, panel): (&Expr, &Expr)) {
-        let (place, tail_place) = self.rest_place(piece, panel);
-        let fill = |c: &mut Context, resumes: bool| {
-            self.each(c, piece, &|c, r, t, l| {
-                let rested = load(b.partial, vec![place(r.clone(), t.clone()) + l]);
-                c.set(registers.acc, vec![r, t], if resumes { rested } else { Expr::f32(0.0) });
-            });
-            self.each_tail(c, piece, registers, &|c, tail, q, l| {
-                let rested = load(b.partial, vec![tail_place(q.clone()) + l]);
-                c.set(tail, vec![q], if resumes { rested } else { Expr::f32(0.0) });
-            });
+    fn begin(&self, c: &mut Context, b: &Buffers, panel: &Panel, (part, number): (&Expr, &Expr)) {
+        let (vector, tail) = self.rest_place(panel, number);
+        let zero = |c: &mut Context| panel.set(c, &|_, _, _| Expr::f32(0.0), &|_, _| Expr::f32(0.0));
+        let resume = |c: &mut Context| {
+            let rested = |at: Expr| load(b.partial, vec![at]);
+            panel.set(c, &|r, t, l| rested(vector(r, t, l)), &|q, l| rested(tail(q, l)));
         };
         if self.parts() > 1 {
-            let first = Expr::compare(CompareOp::Eq, part.clone(), Expr::int(0));
-            c.branch(first, |c| fill(c, false), |c| fill(c, true));
+            c.branch(Expr::compare(CompareOp::Eq, part.clone(), Expr::int(0)), zero, resume);
         } else {
-            fill(c, false);
+            zero(c);
         }
     }
 
     /// Ends the sums of a panel: results in the last part, else they rest.
-    fn end(
-        &self,
-        c: &mut Context,
-        b: &Buffers,
-        piece: Piece,
-        registers: &Registers,
-        (part, panel): (&Expr, &Expr),
-        at: &Place,
-    ) {
-        let (place, tail_place) = self.rest_place(piece, panel);
-        let rest_tail = |c: &mut Context| {
-            self.each_tail(c, piece, registers, &|c, tail, q, l| {
-                c.store(b.partial, vec![tail_place(q.clone()) + l], Expr::Reg(tail, vec![q]));
-            });
-        };
-        let rest = |c: &mut Context| {
-            self.each(c, piece, &|c, r, t, l| {
-                let sum = Expr::Reg(registers.acc, vec![r.clone(), t.clone()]);
-                c.store(b.partial, vec![place(r, t) + l], sum);
-            });
-            rest_tail(c);
-        };
+    fn end(&self, c: &mut Context, b: &Buffers, panel: &Panel, (part, number): (&Expr, &Expr), at: &Place) {
+        let (vector, tail) = self.rest_place(panel, number);
         let finish = |c: &mut Context| {
-            rest_tail(c);
-            self.finish(c, b, piece, registers, panel, at, &tail_place);
+            panel.rest_tail(c, b.partial, &tail);
+            self.finish(c, b, panel, number, at, &tail);
         };
         if self.parts() > 1 {
             let last = Expr::compare(CompareOp::Eq, part.clone(), Expr::int(self.parts() as i64 - 1));
-            c.branch(last, finish, rest);
+            c.branch(last, finish, |c| panel.rest(c, b.partial, &vector, &tail));
         } else {
             finish(c);
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what is finished, where it is and where it goes")]
+    /// Applies the epilogue to the sums of a panel and stores them.
     fn finish(
         &self,
         c: &mut Context,
         b: &Buffers,
-        piece: Piece,
-        registers: &Registers,
-        panel: &Expr,
+        panel: &Panel,
+        number: &Expr,
         at: &Place,
-        tail_place: &dyn Fn(Expr) -> Expr,
+        tail_place: &dyn Fn(Expr, Expr) -> Expr,
     ) {
         let p = flat_outputs(self.problem);
-        let Pieces { height, lanes, .. } = self.pieces;
+        let Panel { height, lanes, piece, .. } = *panel;
         c.unroll("r", height as u32, |c, r| {
-            let m = c.bind_index("m", panel.clone() * Expr::int(height as i64) + r.clone());
+            let m = c.bind_index("m", number.clone() * Expr::int(height as i64) + r.clone());
             let one = |c: &mut Context| {
                 for t in 0..piece.vectors {
                     let from = (t * lanes) as i64;
@@ -340,14 +214,13 @@ impl Schedule<'_> {
                     c.vector(lanes as u16, active, |c, l| {
                         let pixel = at.pixel.clone() + Expr::int(from) + l;
                         let place = [at.batch.clone(), m.clone(), Expr::int(0), pixel];
-                        let sum = Expr::Reg(registers.acc, vec![r.clone(), Expr::int(t as i64)]);
-                        store_pixel(c, &p, &b.activations, &place, sum);
+                        store_pixel(c, &p, &b.activations, &place, panel.sum(r.clone(), Expr::int(t as i64)));
                     });
                 }
                 for q in 0..piece.tail {
                     let pixel = at.pixel.clone() + Expr::int((piece.vectors * lanes + q) as i64);
                     let place = [at.batch.clone(), m.clone(), Expr::int(0), pixel];
-                    let sum = load(b.partial, vec![tail_place(Expr::int(q as i64)) + r.clone()]);
+                    let sum = load(b.partial, vec![tail_place(Expr::int(q as i64), r.clone())]);
                     store_pixel(c, &p, &b.activations, &place, sum);
                 }
             };
@@ -379,29 +252,6 @@ impl Schedule<'_> {
         } else {
             ask(c);
         }
-    }
-
-    /// Runs `f` for each row and vector of a panel, in a vector loop.
-    fn each(&self, c: &mut Context, piece: Piece, f: &dyn Fn(&mut Context, Expr, Expr, Expr)) {
-        c.unroll("r", self.pieces.height as u32, |c, r| {
-            c.unroll("t", piece.vectors as u32, |c, t| {
-                c.vector(self.pieces.lanes as u16, None, |c, l| f(c, r, t, l));
-            });
-        });
-    }
-
-    /// Runs `f` for each pixel of a tail, in a loop over a panel's rows as lanes.
-    fn each_tail(
-        &self,
-        c: &mut Context,
-        piece: Piece,
-        registers: &Registers,
-        f: &dyn Fn(&mut Context, RegisterId, Expr, Expr),
-    ) {
-        let Some((tail, _)) = registers.tail else { return };
-        c.unroll("q", piece.tail as u32, |c, q| {
-            c.vector(self.pieces.height as u16, None, |c, l| f(c, tail, q, l));
-        });
     }
 
     /// The weight: R values for each packed row; order: part, panel, (kernel row, kernel column, channel).
