@@ -162,6 +162,7 @@ def run_kernels(args, workshop, machine):
         found = bench_kernels.measure(args, workshop, machine, kind, shape, columns)
         print(bench_kernels.table(found) + "\n", flush=True)
         results["points"] += found
+        workshop.discard_layers()
         results["described"] = describe(workshop)
         path.write_text(json.dumps(results, indent=1))
     return results
@@ -169,10 +170,6 @@ def run_kernels(args, workshop, machine):
 
 def prepare(args, workshop):
     """Everything that takes long and is kept."""
-    if args.kernels:
-        for kind, shape, _ in bench_kernels.layers(args.quick):
-            bench_kernels.field(workshop, kind, shape, args.quick)
-        return
     for network in args.models:
         for contender in targets.contenders(network, args.quick):
             model = workshop.model(network, contender.pattern)
@@ -207,7 +204,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, help="seconds for each engine and network in all")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--guard", type=Guard, default=Guard(""), help="command that keeps the machine quiet in a round")
-    parser.add_argument("--prepare", action="store_true", help="build and compile, and end there")
+    parser.add_argument("--prepare", action="store_true", help="build and compile the networks, and end there")
     parser.add_argument("--profiles", action="store_true", help="profile what misses its target; a full run does")
     parser.add_argument("--docs", action="store_true", help="update the page from the results even if not all was run")
     args = parser.parse_args()
@@ -228,7 +225,9 @@ def arguments():
 def main():
     args = arguments()
     workshop = Workshop(args.work, args.sparsec)
-    prepare(args, workshop)
+    if not args.kernels:
+        # Layers are made one by one and thrown away, since together they are large.
+        prepare(args, workshop)
     if args.prepare:
         return
     machine = Engine([args.turns, "--machine"])

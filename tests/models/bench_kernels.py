@@ -36,8 +36,14 @@ def title(kind, shape):
 
 
 def family(weight_format):
-    """`hyb` of `hyb<...>`; blocks and groups keep their size."""
-    return weight_format.split("<")[0] if weight_format.startswith(("hyb", "pruned")) else weight_format
+    """`hyb` of `hyb<...>`; blocks keep their size."""
+    return weight_format if weight_format.startswith("bsr") else weight_format.split("<")[0]
+
+
+def suits(pattern, weight_format):
+    """Whether a format is made for a kind of pattern: blocks for blocks, N:M for N:M, the others for what has neither."""
+    made_for = {"bsr": "block", "nm": "nm", "dense": None}
+    return made_for.get(weight_format.split("<")[0], "un") == pattern.split(":")[0]
 
 
 def field(workshop, kind, shape, quick):
@@ -53,7 +59,7 @@ def field(workshop, kind, shape, quick):
         seen = set()
         for weight_format in formats:
             # Of several parameters of one format the compiler lists the one that it predicts to be best first.
-            if weight_format != "dense" and family(weight_format) not in seen:
+            if suits(pattern, weight_format) and family(weight_format) not in seen:
                 seen.add(family(weight_format))
                 found[pattern, weight_format] = (layer, *workshop.layer_library(layer, weight_format))
     return found
@@ -94,8 +100,7 @@ def by_layer(points):
         if point["format"] == "dense":
             dense.append(point["share"])
         else:
-            # A format is used for patterns that suit it differently: csr holds blocks, too.
-            formats.setdefault(f"{point['format']} ({point['pattern']})", []).append(point)
+            formats.setdefault(point["format"], []).append(point)
     for _, formats in found.values():
         for series in formats.values():
             series.sort(key=lambda point: point["density"])
@@ -117,7 +122,7 @@ def table(points):
     """One line a layer and format."""
     densities = sorted({round(p["density"], 2) for p in points if p["pattern"] == "un"})
     heads = " | ".join(f"{d:.0%}" for d in densities)
-    lines = [f"| layer | dense | format (pattern) | {heads} | crossover |", "|---" * (len(densities) + 4) + "|"]
+    lines = [f"| layer | dense | format | {heads} | crossover |", "|---" * (len(densities) + 4) + "|"]
     for layer, (dense, formats) in by_layer(points).items():
         for name, series in formats.items():
             share = {round(p["density"], 2): f"{p['share']:.0%}" for p in series}

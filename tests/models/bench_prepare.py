@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +76,14 @@ class Workshop:
         """A layer compiled with its weight in this format, or in the one that the compiler chooses (`auto`)."""
         force = [] if weight_format == "auto" else ["--format", f"w={weight_format}"]
         return self._compile(layer.path, force)
+
+    def discard_layers(self):
+        """Removes the networks of a single layer, and their libraries."""
+        for path in (self._folder / "layers").iterdir():
+            path.unlink()
+        for kind in ("matmul", "conv"):
+            for folder in (self._folder / "libraries").glob(f"{kind}_*"):
+                shutil.rmtree(folder)
 
     def candidates(self, layer):
         """The formats that the compiler considers for the layer's weight, and the one it takes."""

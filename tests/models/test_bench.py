@@ -112,7 +112,7 @@ class Kernels(unittest.TestCase):
 
     def crossover(self, *shares):
         dense, formats = bench_kernels.by_layer(self.points(*shares))["l"]
-        return bench_kernels.crossover(dense, formats["hyb (un)"])
+        return bench_kernels.crossover(dense, formats["hyb"])
 
     def test_crossover(self):
         # At 40 % the format is 1.25 times as fast as dense, at 60 % it is 0.75 times as fast: equal in the middle.
@@ -120,8 +120,14 @@ class Kernels(unittest.TestCase):
         self.assertEqual(self.crossover((0.1, 0.4), (0.4, 0.4)), "> 40%")
         self.assertEqual(self.crossover((0.1, 0.04), (0.4, 0.4)), "< 10%")
 
+    def test_formats_meet_the_patterns_they_are_made_for(self):
+        for pattern, weight_format in [("un:0.9", "hyb<192,2,4>"), ("un:0.9", "csr"), ("block:4:1:0.9", "bsr<4,1>"), ("nm:2:4", "nm<2,4>")]:
+            self.assertTrue(bench_kernels.suits(pattern, weight_format))
+        for pattern, weight_format in [("un:0.9", "dense"), ("un:0.9", "bsr<4,1>"), ("nm:2:4", "csr"), ("block:4:1:0.9", "hyb<192,2,4>")]:
+            self.assertFalse(bench_kernels.suits(pattern, weight_format))
+
     def test_table_has_the_shares(self):
-        self.assertIn("| l | 80% | hyb (un) | 40% | 36% | 50% |", bench_kernels.table(self.points((0.4, 0.4), (0.6, 0.36))))
+        self.assertIn("| l | 80% | hyb | 40% | 36% | 50% |", bench_kernels.table(self.points((0.4, 0.4), (0.6, 0.36))))
 
 
 class Profiles(unittest.TestCase):
