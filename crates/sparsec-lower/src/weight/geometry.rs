@@ -237,6 +237,29 @@ impl Geometry {
         geometry
     }
 
+    /// In how many shares the outputs of a tile are computed, so that a small image keeps several threads busy. Each share
+    /// packs the window anew, which may cost it a 25th of its time.
+    pub(crate) fn shares(&self, problem: &WeightProblem) -> usize {
+        /// Tasks that keep a few threads evenly busy.
+        const TASKS: usize = 8;
+        /// Outputs that a share has at least: with fewer, few rows find a partner.
+        const OUTPUTS: usize = 64;
+        let tiles = |axis: usize, tile: usize| {
+            problem.y.shape[axis].as_const().map_or(NOMINAL_EXTENT, |d| d.max(1) as usize).div_ceil(tile)
+        };
+        let tasks = tiles(0, 1) * tiles(2, self.tile_rows) * tiles(3, self.tile_cols);
+        let products = problem.m as f64 * problem.k() as f64 * problem.density * self.vectors as f64;
+        let affordable = 1.0 + products / (25.0 * self.pack_cycles(problem)).max(1.0);
+        TASKS.div_ceil(tasks).min(affordable as usize).min(problem.m / OUTPUTS).max(1)
+    }
+
+    /// Predicted cycles to pack the windows of a tile.
+    fn pack_cycles(&self, problem: &WeightProblem) -> f64 {
+        /// Cycles to bring a vector of the window there.
+        const PACK: f64 = 3.0;
+        (problem.channels * self.channel_size()) as f64 / self.lanes as f64 * PACK
+    }
+
     /// Predicted cycles of a tile and output row, times the number of tiles. Fitted to single layers of ResNet-50 and
     /// BERT at 90 % sparsity (Zen 4); `entry_loads` is what a stored entry takes beside its vectors of X.
     fn score(&self, problem: &WeightProblem, entry_loads: f64, rows: Option<usize>, cols: Option<usize>) -> f64 {
@@ -246,8 +269,6 @@ impl Geometry {
         const PARTIAL: f64 = 4.0;
         /// Cycles to begin and end a row.
         const ROW: f64 = 8.0;
-        /// Cycles to bring a vector of the window there.
-        const PACK: f64 = 3.0;
         let tiles = |extent: Option<usize>, tile: usize| extent.unwrap_or(NOMINAL_EXTENT).div_ceil(tile) as f64;
         let entries = problem.k() as f64 * problem.density;
         let vectors = self.vectors as f64;
@@ -255,11 +276,10 @@ impl Geometry {
             1 => 0.0,
             parts => parts as f64 * vectors * PARTIAL,
         };
-        let window = (problem.channels * self.channel_size()) as f64 / self.lanes as f64;
         let row = entries * (vectors * MULTIPLY + entry_loads)
             + partial
             + self.parts(problem) as f64 * ROW
-            + window * PACK / problem.m as f64;
+            + self.pack_cycles(problem) / problem.m as f64;
         tiles(rows, self.tile_rows) * tiles(cols, self.tile_cols) * row
     }
 }

@@ -122,22 +122,24 @@ impl Group {
 
 /// The groups of `in_flight` pairs of a partition, those of equal counts one after the other.
 ///
-/// `weight` is row-major with `k` columns, the partition its columns `range`. Rows without a nonzero there are left out
-/// unless `all` are wanted. The number of rows stands for a row that does not exist.
+/// `weight` is row-major with `k` columns, the partition its columns `range` of the rows `members`. Rows without a nonzero
+/// there are left out unless `all` are wanted. The number of rows of the weight stands for a row that does not exist.
 pub(crate) fn groups_of(
     (weight, k): (&[f32], usize),
+    members: &[usize],
     range: std::ops::Range<usize>,
     in_flight: usize,
     all: bool,
 ) -> Vec<Group> {
     let words = range.len().div_ceil(64).max(1);
     let dummy = weight.len() / k.max(1);
-    let mut bits = vec![0u64; dummy * words];
-    let lines: Vec<Vec<Entry>> = weight
-        .chunks_exact(k)
+    let mut bits = vec![0u64; members.len() * words];
+    let lines: Vec<Vec<Entry>> = members
+        .iter()
         .zip(bits.chunks_exact_mut(words))
-        .map(|(line, bits)| {
-            let nonzero = line[range.clone()].iter().enumerate().filter(|(_, v)| **v != 0.0);
+        .map(|(&row, bits)| {
+            let line = &weight[row * k..][range.clone()];
+            let nonzero = line.iter().enumerate().filter(|(_, v)| **v != 0.0);
             nonzero
                 .map(|(i, &v)| {
                     bits[i / 64] |= 1 << (i % 64);
@@ -146,10 +148,10 @@ pub(crate) fn groups_of(
                 .collect()
         })
         .collect();
-    let rows = lines.into_iter().zip(bits.chunks_exact(words)).enumerate();
+    let rows = members.iter().zip(lines.into_iter().zip(bits.chunks_exact(words)));
     let mut rows: Vec<Row<'_>> = rows
         .filter(|(_, (entries, _))| all || !entries.is_empty())
-        .map(|(number, (entries, bits))| Row { number, entries, bits })
+        .map(|(&number, (entries, bits))| Row { number, entries, bits })
         .collect();
     rows.sort_by_key(|r| (r.entries.len(), r.number));
     let mut pairs = pair_up(rows, dummy);
@@ -163,6 +165,24 @@ pub(crate) fn groups_of(
     }
     groups.sort_by_key(|g| (g.shared + g.single, g.shared));
     groups
+}
+
+/// Deals the rows of a weight into shares of about equally many nonzeros: each row, the longest first, goes to the share
+/// that has the fewest. Rows of a share are in ascending order.
+pub(crate) fn deal(weight: &[f32], k: usize, shares: usize) -> Vec<Vec<usize>> {
+    let lengths = weight.chunks_exact(k).map(|line| line.iter().filter(|v| **v != 0.0).count());
+    let mut rows: Vec<(usize, usize)> = lengths.enumerate().map(|(row, n)| (n, row)).collect();
+    rows.sort_by_key(|&(n, row)| (std::cmp::Reverse(n), row));
+    let mut dealt = vec![(0, Vec::new()); shares.max(1)];
+    for (n, row) in rows {
+        // Rows that are equally long, even empty ones, go round.
+        if let Some(share) = dealt.iter_mut().min_by_key(|(sum, rows)| (*sum, rows.len())) {
+            share.0 += n;
+            share.1.push(row);
+        }
+    }
+    dealt.iter_mut().for_each(|(_, rows)| rows.sort_unstable());
+    dealt.into_iter().map(|(_, rows)| rows).collect()
 }
 
 /// Each row with the best partner among the next [`CANDIDATES`], which are about as long.
@@ -190,7 +210,7 @@ fn pair_up(rows: Vec<Row<'_>>, dummy: usize) -> Vec<Pair> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, groups_of};
+    use super::{Group, deal, groups_of};
 
     /// Adds up what a kernel would: for each row the products with a vector of X.
     fn multiply(groups: &[Group], x: &[f32], m: usize) -> Vec<f32> {
@@ -224,7 +244,7 @@ mod tests {
             let expected: Vec<f32> =
                 w.chunks_exact(k).map(|line| line.iter().zip(&x).map(|(a, b)| a * b).sum()).collect();
             for in_flight in [1, 2, 4] {
-                let groups = groups_of((&w, k), 0..k, in_flight, true);
+                let groups = groups_of((&w, k), &Vec::from_iter(0..m), 0..k, in_flight, true);
                 for (a, b) in multiply(&groups, &x, m).iter().zip(&expected) {
                     assert!((a - b).abs() <= 1e-5 * b.abs(), "{m}x{k} every {every}, {in_flight} in flight");
                 }
@@ -236,16 +256,30 @@ mod tests {
     }
 
     #[test]
+    fn shares_have_equally_many_nonzeros() {
+        let w = weight(40, 30, 4);
+        let dealt = deal(&w, 30, 3);
+        let sums: Vec<usize> = dealt
+            .iter()
+            .map(|rows| rows.iter().map(|r| w[r * 30..][..30].iter().filter(|v| **v != 0.0).count()).sum())
+            .collect();
+        assert!(sums.iter().max().unwrap() - sums.iter().min().unwrap() <= 10, "{sums:?}");
+        let mut all = dealt.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn rows_that_share_columns_find_each_other() {
         let w = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0];
-        let groups = groups_of((&w, 4), 0..4, 1, true);
+        let groups = groups_of((&w, 4), &[0, 1, 2, 3], 0..4, 1, true);
         assert_eq!(groups.iter().map(|g| (g.shared, g.single)).collect::<Vec<_>>(), [(2, 0), (2, 0)]);
     }
 
     #[test]
     fn empty_rows_are_left_out_where_nobody_wants_them() {
         let w = [0.0, 0.0, 1.0, 0.0];
-        assert_eq!(groups_of((&w, 2), 0..2, 1, false).len(), 1);
-        assert_eq!(groups_of((&w, 2), 1..2, 1, false).len(), 0);
+        assert_eq!(groups_of((&w, 2), &[0, 1], 0..2, 1, false).len(), 1);
+        assert_eq!(groups_of((&w, 2), &[0, 1], 1..2, 1, false).len(), 0);
     }
 }

@@ -5,7 +5,7 @@
 //! registers for the whole length.
 //!
 //! ```text
-//! parallel tile:
+//! parallel tile, share of the outputs:
 //!   for part:                     pack the part's channels of X
 //!     for bucket of part:         pairs with equally many shared and single entries
 //!       for group of bucket:      P pairs
@@ -25,16 +25,16 @@ use crate::target::TargetInfo;
 use crate::weight::Multiplication;
 use crate::weight::geometry::{Geometry, Layout};
 use crate::weight::matrix::WeightMatrix;
-use crate::weight::pairs::groups_of;
+use crate::weight::pairs::{deal, groups_of};
 use crate::weight::problem::WeightProblem;
 use crate::weight::sums::Sums;
 use crate::weight::tables::{Table, declare_tables};
-use crate::weight::tile::{declare, for_each_tile, pack_window};
+use crate::weight::tile::{declare, for_each_share, pack_window};
 
 /// Sums in flight that hide the latency of a multiply-add (4 cycles on 2 pipes).
 pub(crate) const CHAINS: usize = 8;
 
-/// Words of the table of partitions: first channel, channels, first bucket, end of buckets.
+/// Words of the table of partitions, one after the other in each share of the outputs: first channel, channels, first bucket, end of buckets.
 const PART_WORDS: i64 = 4;
 /// Words of the table of buckets: shared steps, single steps, first group, end of groups, first offset, first value.
 const BUCKET_WORDS: i64 = 6;
@@ -66,10 +66,12 @@ impl Stream {
         let dense = weight.dense();
         let mut s = Stream::default();
         let parts = g.parts(p);
-        for part in 0..parts {
+        let shares = deal(&dense, p.k(), g.shares(p));
+        for (members, part) in shares.iter().flat_map(|members| (0..parts).map(move |part| (members, part))) {
             let range = part * part_cols..((part + 1) * part_cols).min(p.k());
             let channels = range.len() / p.kernel_size();
-            let groups = groups_of((&dense, p.k()), range, in_flight, part == 0 || part + 1 == parts);
+            let all = part == 0 || part + 1 == parts;
+            let groups = groups_of((&dense, p.k()), members, range, in_flight, all);
             let first_bucket = s.buckets.len() as i32 / BUCKET_WORDS as i32;
             for bucket in groups.chunk_by(|a, b| (a.shared, a.single) == (b.shared, b.single)) {
                 let first_group = (s.rows.len() / height) as i32;
@@ -92,10 +94,11 @@ impl Stream {
 }
 
 fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> Multiplication {
-    let parts = stream.parts.len() as i64 / PART_WORDS;
+    let (parts, shares) = (g.parts(p) as i64, g.shares(p));
     let height = 2 * in_flight;
     let mut c = Context::new("spmm_rows");
-    c.describe(format!("{in_flight} pairs of rows in flight, {}", g.describe()));
+    let in_shares = if shares > 1 { format!(", outputs in {shares} shares") } else { String::new() };
+    c.describe(format!("{in_flight} pairs of rows in flight, {}{in_shares}", g.describe()));
     let buffers = declare(&mut c, p, g, Sums::partial_rows(p, g, height));
     let sums = Sums::declare(&mut c, (p, g), height, stream.rows.contains(&(p.m as i32)));
     let x = c.register("x_in_use", Type::vector(Scalar::F32, g.lanes as u16), vec![]);
@@ -118,9 +121,9 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
     let offset = |c: &mut Context, at: Expr| c.bind_index("offset", word(offsets_id, at));
     let value = |c: &mut Context, at: Expr| c.bind("value", Type::scalar(Scalar::F32), load(values_id, vec![at]));
 
-    for_each_tile(&mut c, p, g, |c, tile| {
+    for_each_share(&mut c, p, g, shares, |c, tile, share| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
-            let at = part.clone() * Expr::int(PART_WORDS);
+            let at = (share * Expr::int(parts) + part.clone()) * Expr::int(PART_WORDS);
             let first_channel = named(c, "first_channel", parts_id, &at, 0);
             let channels = named(c, "channels", parts_id, &at, 1);
             let first_bucket = named(c, "first_bucket", parts_id, &at, 2);

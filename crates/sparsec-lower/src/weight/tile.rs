@@ -63,13 +63,31 @@ pub(crate) fn declare(c: &mut Context, p: &WeightProblem, g: &Geometry, partial_
 
 /// The parallel loop over all tiles.
 pub(crate) fn for_each_tile(c: &mut Context, p: &WeightProblem, g: &Geometry, f: impl FnOnce(&mut Context, Tile)) {
+    for_each_share(c, p, g, 1, |c, tile, _| f(c, tile));
+}
+
+/// The parallel loop over all tiles, each in several shares of the outputs.
+pub(crate) fn for_each_share(
+    c: &mut Context,
+    p: &WeightProblem,
+    g: &Geometry,
+    shares: usize,
+    f: impl FnOnce(&mut Context, Tile, Expr),
+) {
     let tiles_h = p.y.shape[2].ceil_div(&Dim::constant(g.tile_rows as i64));
     let tiles_w = p.y.shape[3].ceil_div(&Dim::constant(g.tile_cols as i64));
     let per_image = tiles_h.clone() * tiles_w.clone();
-    let tasks = c.dim(&(p.y.shape[0].clone() * per_image.clone()));
+    let tasks = c.dim(&(p.y.shape[0].clone() * per_image.clone() * Dim::constant(shares as i64)));
     let (single, flat) = (p.y.shape[0].is(1), tiles_h.is(1));
     let (per_image, tiles_w) = (c.dim(&per_image), c.dim(&tiles_w));
     c.parallel("task", tasks, |c, task| {
+        let (task, share) = if shares == 1 {
+            (task, Expr::int(0))
+        } else {
+            let each = Expr::int(shares as i64);
+            let share = c.bind_index("share", task.clone().rem(each.clone()));
+            (c.bind_index("place", task.floor_div(each)), share)
+        };
         let (batch, tile) = if single {
             (Expr::int(0), task)
         } else {
@@ -82,7 +100,7 @@ pub(crate) fn for_each_tile(c: &mut Context, p: &WeightProblem, g: &Geometry, f:
             let row = c.bind_index("row", tile.clone().floor_div(tiles_w.clone()) * Expr::int(g.tile_rows as i64));
             (row, c.bind_index("col", tile.rem(tiles_w) * Expr::int(g.tile_cols as i64)))
         };
-        f(c, Tile { batch, row, col });
+        f(c, Tile { batch, row, col }, share);
     });
 }
 
