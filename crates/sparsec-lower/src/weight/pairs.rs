@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn weight(m: usize, k: usize, every: usize) -> Vec<f32> {
-        (0..m * k).map(|i| if (i * 7919 + i / k * 31) % every == 0 { 1.0 + i as f32 } else { 0.0 }).collect()
+        (0..m * k).map(|i| if (i * 7919 + i / k * 31).is_multiple_of(every) { 1.0 + i as f32 } else { 0.0 }).collect()
     }
 
     #[test]
