@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sparsec-onnx",
             "sparsec-passes",
             "sparsec-rewrite",
+            "sparsec-runtime",
             "sparsec-sparse",
             "sparsec-tir",
         ],

@@ -37,6 +37,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Time the compiled model
     Bench(commands::bench::Arguments),
+    /// Measure this machine, for predictions that fit it
+    Calibrate(commands::calibrate::Arguments),
     /// Show what was found in each weight, and what was chosen
     Inspect(commands::inspect::Arguments),
     /// Set the smallest weights of a model to zero
@@ -63,6 +65,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Compile(arguments) => commands::compile::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
+        Command::Calibrate(arguments) => commands::calibrate::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Prune(arguments) => commands::prune::run(arguments),
         Command::Opt(arguments) => commands::opt::run(arguments),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use sparsec::machine_file::MachineFile;
 use sparsec::{CompileOptions, Format, Target};
 
 use crate::failure::Failure;
@@ -40,6 +41,10 @@ pub(crate) struct ModelArguments {
     #[arg(long)]
     pub(crate) triple: Option<String>,
 
+    /// What to predict times by: a file of `sparsec calibrate`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) machine: Option<PathBuf>,
+
     /// Store a weight in this format whatever it costs: dense, csr, bsr<4,1>, nm<2,4>, ...
     #[arg(long = "format", value_name = "TENSOR=FORMAT", value_parser = parse_format)]
     pub(crate) formats: Vec<(String, Format)>,
@@ -53,6 +58,10 @@ impl ModelArguments {
         }
         let target = Target::new(self.triple.as_deref(), &self.cpu).map_err(Failure::usage)?;
         let mut options = CompileOptions::new(target);
+        if let Some(file) = &self.machine {
+            let machine = MachineFile::read(file).and_then(|m| m.for_target(file, &options.target));
+            options.machine = Some(machine.map_err(Failure::input)?);
+        }
         options.dims = unique("--dim", &self.dims)?;
         options.formats = unique("--format", &self.formats)?;
         Ok(options)

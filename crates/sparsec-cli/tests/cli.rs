@@ -103,6 +103,40 @@ fn bench_times_layers() {
 }
 
 #[test]
+fn machine_files_are_read_and_checked() {
+    let folder = folder();
+    let target = sparsec::Target::new(None, "x86-64-v3").expect("a target");
+    let mut machine = sparsec::Machine::for_target("x86-64-v3").expect("a family");
+    machine.constants.set(sparsec::Term::Launch, 1e9);
+    let file = sparsec::machine_file::MachineFile {
+        sparsec_machine: sparsec::machine_file::VERSION,
+        compiler_version: "0".to_owned(),
+        cpu: target.cpu().to_owned(),
+        family: "x86-64-v3".to_owned(),
+        median_error: 0.0,
+        machine,
+    };
+    file.write(&folder.path().join("slow.json")).expect("written");
+    let predicted = |more: &[&str]| {
+        let mut arguments =
+            vec!["inspect", "p.onnx", "--triple", "x86_64-unknown-linux-gnu", "--cpu", "x86-64-v3", "--json"];
+        arguments.extend(more);
+        let json: serde_json::Value = serde_json::from_str(&printed(folder.path(), &arguments)).expect("JSON");
+        json["predicted_ms"].as_f64().expect("a number")
+    };
+    assert!(predicted(&["--machine", "slow.json"]) > 1e3 * predicted(&[]));
+    let other =
+        ["inspect", "p.onnx", "--triple", "x86_64-unknown-linux-gnu", "--cpu", "x86-64-v4", "--machine", "slow.json"];
+    let refused = message(folder.path(), 1, &other);
+    assert!(refused.contains("not for") && refused.contains("x86-64-v4"), "{refused}");
+    std::fs::write(folder.path().join("broken.json"), "{\"sparsec_machine\": 1, \"cpu\"").expect("written");
+    let refused = message(folder.path(), 1, &["inspect", "p.onnx", "--machine", "broken.json"]);
+    assert!(refused.contains("broken.json") && refused.contains("describes"), "{refused}");
+    let refused = message(folder.path(), 1, &["compile", "p.onnx", "-o", "out", "--machine", "none.json"]);
+    assert!(refused.contains("none.json"), "{refused}");
+}
+
+#[test]
 fn only_profiling_libraries_tell_times() {
     let folder = folder();
     let read = |file: &str| std::fs::read(folder.path().join(file)).expect("written");

@@ -4,7 +4,7 @@ use egg::Id;
 use sparsec_graph::{Format, Graph, NodeId, TensorType};
 use sparsec_sparse::PatternKind;
 
-use crate::cost::{CostModel, Product, SPARSE_HANDICAP, StoredFacts, product_seconds, takes_vector};
+use crate::cost::{CostModel, Product, SPARSE_HANDICAP, StoredFacts, takes_vector};
 use crate::egraph::EGraph;
 use crate::emit::Emitter;
 use crate::extract::Selection;
@@ -28,13 +28,22 @@ pub(crate) fn decisions(
         let weight = model.weights.get(&weight_of(egraph, info, operands)?)?;
         let types: Vec<&TensorType> =
             operands.iter().map(|&x: &Id| egraph[x].data.ty.as_ref()).collect::<Option<_>>()?;
-        let product = model.product(info, &types, egraph[*class].data.ty.as_ref()?);
-        decision(model, weight, &product, &emitter.graph, id)
+        let result = egraph[*class].data.ty.as_ref()?;
+        let product = model.product(info, &types, result);
+        let seconds =
+            |facts: &StoredFacts| model.machine.seconds(&model.anchor_work(info, &types, result, (facts, &product)));
+        decision(&seconds, weight, &product, &emitter.graph, id)
     };
     nodes.iter().filter_map(decide).collect()
 }
 
-fn decision(model: &CostModel<'_>, weight: &Weight, product: &Product, graph: &Graph, id: NodeId) -> Option<Decision> {
+fn decision(
+    seconds: &dyn Fn(&StoredFacts) -> f64,
+    weight: &Weight,
+    product: &Product,
+    graph: &Graph,
+    id: NodeId,
+) -> Option<Decision> {
     let node = graph.node(id);
     let chosen = node.format.clone()?;
     let mut candidates: Vec<Candidate> = weight
@@ -43,7 +52,7 @@ fn decision(model: &CostModel<'_>, weight: &Weight, product: &Product, graph: &G
         .filter(|facts| weight.forced || !product.is_vector || takes_vector(&facts.format))
         .map(|facts| Candidate {
             format: facts.format.clone(),
-            seconds: product_seconds(model.machine, facts, product),
+            seconds: seconds(facts),
             bytes: facts.bytes as u64,
             why: why(weight, facts, product),
         })

@@ -38,7 +38,7 @@ mod weights;
 
 use sparsec_graph::{Graph, Op};
 
-pub use cost::{Efficiency, Machine};
+pub use cost::{Constants, Machine, Term, Work};
 pub use error::RewriteError;
 pub use options::{Limits, RewriteOptions};
 pub use report::{Candidate, Decision, OperatorReport, RegionReport, Report};
@@ -81,8 +81,9 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
         decisions.extend(decide::decisions(&model, &egraph, &selection, &emitter, &nodes));
         operators.extend(nodes.iter().filter_map(|&id| {
             let class = emitter.classes.get(&id)?;
-            let seconds = model.node_seconds(&egraph, *class, selection.nodes.get(class)?);
-            Some(OperatorReport { node: emitter.graph.node(id).name.clone(), seconds })
+            let work = model.node_work(&egraph, *class, selection.nodes.get(class)?)?;
+            let seconds = options.machine.seconds(&work);
+            Some(OperatorReport { node: emitter.graph.node(id).name.clone(), seconds, work })
         }));
         seconds += selection.nodes.iter().map(|(&class, node)| model.node_seconds(&egraph, class, node)).sum::<f64>();
         regions.push(RegionReport {
@@ -94,9 +95,8 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
         });
     }
     let mut rewritten = emitter.finish();
-    for (gone, by) in attention::fuse_attention(&mut rewritten)? {
-        attribute(&mut operators, &gone, &by);
-    }
+    let fused = attention::fuse_attention(&mut rewritten)?;
+    seconds += account_for(&model, &rewritten, &fused, &mut operators);
     let report = Report {
         decisions,
         nodes: (graph.node_count(), rewritten.node_count()),
@@ -109,13 +109,32 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
     Ok(Rewritten { graph: rewritten, report })
 }
 
-/// Adds the seconds of a node that is gone to those of the one that stands for it.
-fn attribute(operators: &mut Vec<OperatorReport>, gone: &str, by: &str) {
-    let Some(at) = operators.iter().position(|o| o.node == gone) else { return };
-    let seconds = operators.remove(at).seconds;
-    if let Some(operator) = operators.iter_mut().find(|o| o.node == by) {
-        operator.seconds += seconds;
+/// Drops nodes that are gone from the list, and predicts the ones that stand for them. Returns the seconds that are more.
+fn account_for(
+    model: &cost::CostModel<'_>,
+    graph: &Graph,
+    fused: &[(String, String)],
+    operators: &mut Vec<OperatorReport>,
+) -> f64 {
+    let mut more = 0.0;
+    operators.retain(|operator| {
+        let gone = fused.iter().any(|(gone, _)| *gone == operator.node);
+        more -= if gone { operator.seconds } else { 0.0 };
+        !gone
+    });
+    for (_, node) in graph.nodes().filter(|(_, node)| matches!(node.op, Op::Attention(_))) {
+        let work = model.plain_work(
+            &node.op,
+            &node.operands.iter().map(|&x| graph.ty(x)).collect::<Vec<_>>(),
+            graph.ty(node.result()),
+        );
+        let seconds = model.machine.seconds(&work);
+        if let Some(operator) = operators.iter_mut().find(|o| o.node == node.name) {
+            more += seconds - operator.seconds;
+            *operator = OperatorReport { node: node.name.clone(), seconds, work };
+        }
     }
+    more
 }
 
 fn count(graph: &Graph, pick: impl Fn(&Op) -> bool) -> usize {

@@ -1,8 +1,10 @@
 //! What was decided, and why: the material of `sparsec inspect`.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sparsec_graph::Format;
 use sparsec_sparse::{PatternKind, PatternStats};
+
+use crate::cost::Work;
 
 /// What a rewrite decided.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,6 +32,9 @@ pub struct OperatorReport {
     pub node: String,
     /// Predicted seconds, with everything that is fused into it.
     pub seconds: f64,
+    /// What the prediction is made of.
+    #[serde(serialize_with = "named")]
+    pub work: Work,
 }
 
 /// The search in one region.
@@ -45,6 +50,10 @@ pub struct RegionReport {
     pub rounds: Vec<usize>,
     /// Whether every family of rules ran until nothing was left to find.
     pub saturated: bool,
+}
+
+fn named<S: Serializer>(work: &Work, serializer: S) -> Result<S::Ok, S::Error> {
+    work.named().serialize(serializer)
 }
 
 /// The choice for one weight.
@@ -77,7 +86,7 @@ pub struct Decision {
 pub struct Candidate {
     /// The format.
     pub format: Format,
-    /// Predicted seconds of the product.
+    /// Predicted seconds of the layer in this format, with packing, storing and epilogue.
     pub seconds: f64,
     /// Bytes of the stored weight.
     pub bytes: u64,

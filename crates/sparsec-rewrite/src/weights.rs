@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sparsec_graph::{DType, Format, Graph, Op, TensorData, ValueId};
 use sparsec_sparse::{Element, PartitionStats, Pattern, PatternKind, PatternStats, StatsOptions, count_blocks, detect};
 
-use crate::cost::{Machine, Product, StoredFacts, product_seconds, rows_in_flight, takes_vector};
+use crate::cost::{Machine, StoredFacts, rows_in_flight, takes_vector};
 use crate::error::RewriteError;
 use crate::rules::weight_operand;
 
@@ -22,8 +22,6 @@ const DENSE: f64 = 0.95;
 const PARTITIONS: [u32; 4] = [128, 192, 256, 512];
 /// Length roundings of `hyb` that are tried.
 const BUCKETS: [u32; 3] = [1, 2, 4];
-/// Of all `hyb` parameters, so many are kept.
-const HYB_CANDIDATES: usize = 3;
 
 /// A constant weight as an M x K matrix. For a convolution K runs over kernel positions, then channels.
 #[derive(Clone, Debug)]
@@ -193,6 +191,7 @@ fn dense_weight(source: &Source<'_>, density: f64) -> Result<Weight, RewriteErro
         format: Format::Dense,
         bytes: entries * source.data.dtype.size() as f64,
         entries,
+        kept: (shape.0 as f64, shape.1 as f64),
         segment: shape.1 as f64,
     };
     Ok(Weight {
@@ -232,7 +231,11 @@ fn candidates(pattern: &Pattern, kind: PatternKind, machine: &Machine, vector: b
         PatternKind::Unstructured => {}
     }
     formats.push(Format::Csr);
-    let hyb = shortlist_hyb(pattern, machine);
+    // Rows of equal length: `hyb` would multiply the same entries and read an index for each.
+    let hyb = match kind {
+        PatternKind::NM { .. } => Vec::new(),
+        _ => shortlist_hyb(pattern, machine),
+    };
     // Whole rows or columns to remove: what remains may still be unstructured.
     let kept = pattern.kept_rows().len() * pattern.kept_cols().len();
     let all = pattern.rows() * pattern.cols();
@@ -261,31 +264,18 @@ fn block_formats(r: u32, c: u32) -> Vec<Format> {
     formats
 }
 
-/// The `hyb` parameters of the lowest predicted time with many columns, best first.
+/// `hyb` for each unit to which rows are rounded, in the partition that stores the fewest bytes.
+///
+/// The kernel cuts X as its tile asks for, whatever the format's partition is, so that is a matter of bytes alone.
 fn shortlist_hyb(pattern: &Pattern, machine: &Machine) -> Vec<Format> {
     let rows = rows_in_flight(machine);
-    let wide = Product { n: 1024.0, is_vector: false, weight_set: 0.0 };
-    let mut scored = Vec::new();
     let narrower = |p: u32| (p as usize) < pattern.cols();
     let count = PARTITIONS.iter().filter(|&&p| narrower(p)).count();
-    for &partition in PARTITIONS.iter().take(count + 1) {
-        let stats = PartitionStats::of(pattern, partition);
-        for bucket in BUCKETS {
-            let facts = hyb_facts(Format::Hyb { partition, bucket, rows }, &stats, pattern.nnz(), bucket, 0.0);
-            scored.push((product_seconds(machine, &facts, &wide), facts.format));
-        }
-    }
-    scored.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-    scored.into_iter().take(HYB_CANDIDATES).map(|(_, format)| format).collect()
-}
-
-fn hyb_facts(format: Format, stats: &PartitionStats, nnz: usize, bucket: u32, bytes: f64) -> StoredFacts {
-    let entries = match bucket {
-        1 => nnz,
-        2 | 3 => stats.entries_by_2,
-        _ => stats.entries_by_4,
-    } as f64;
-    StoredFacts { format, bytes, entries, segment: entries / stats.segments.max(1) as f64 }
+    let best = |bucket: u32| {
+        let formats = PARTITIONS.iter().take(count + 1).map(|&partition| Format::Hyb { partition, bucket, rows });
+        formats.filter_map(|f| Some((f.stored_bytes(pattern, 4).ok()?, f))).min().map(|(_, format)| format)
+    };
+    BUCKETS.iter().filter_map(|&bucket| best(bucket)).collect()
 }
 
 /// Entries and bytes of a pattern in a format.
@@ -297,9 +287,10 @@ fn facts_of(format: &Format, pattern: &Pattern, size: usize) -> Result<StoredFac
         Format::Csr => nnz,
         &Format::Bsr { r, c } => count_blocks(pattern, r, c).nonempty * (r * c) as usize,
         &Format::Nm { n, m } => rows * cols.div_ceil(m as usize) * n as usize,
-        &Format::Hyb { partition, bucket, .. } => {
-            let stats = PartitionStats::of(pattern, partition);
-            return Ok(hyb_facts(format.clone(), &stats, nnz, bucket, bytes));
+        &Format::Hyb { partition, .. } => {
+            let segments = PartitionStats::of(pattern, partition).segments.max(1) as f64;
+            let (entries, kept) = (nnz as f64, (rows as f64, cols as f64));
+            return Ok(StoredFacts { format: format.clone(), bytes, entries, kept, segment: entries / segments });
         }
         Format::Pruned(inner) => {
             let kept = facts_of(inner, &pattern.without_zero_rows_and_cols(), size)?;
@@ -307,5 +298,6 @@ fn facts_of(format: &Format, pattern: &Pattern, size: usize) -> Result<StoredFac
         }
     };
     let segment = entries as f64 / rows.max(1) as f64;
-    Ok(StoredFacts { format: format.clone(), bytes, entries: entries as f64, segment })
+    let kept = (rows as f64, cols as f64);
+    Ok(StoredFacts { format: format.clone(), bytes, entries: entries as f64, kept, segment })
 }

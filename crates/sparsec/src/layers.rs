@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use sparsec_graph::{Bindings, Dim, Graph, Node, Op, TensorType};
-use sparsec_rewrite::Report;
+use sparsec_rewrite::{OperatorReport, Report, Work};
 use sparsec_tir::Program;
 
 /// One layer.
@@ -31,13 +31,16 @@ pub struct LayerReport {
     pub kept_macs: f64,
     /// Predicted microseconds on one thread.
     pub predicted_us: f64,
+    /// What the prediction is made of.
+    #[serde(skip)]
+    pub work: Work,
 }
 
 /// The layers of a program in the order in which they run. Open dimensions have their nominal values.
 pub(crate) fn layers(graph: &Graph, program: &Program, report: &Report, nominal: &Bindings) -> Vec<LayerReport> {
-    let mut predicted: BTreeMap<&str, VecDeque<f64>> = BTreeMap::new();
+    let mut predicted: BTreeMap<&str, VecDeque<&OperatorReport>> = BTreeMap::new();
     for operator in &report.operators {
-        predicted.entry(&operator.node).or_default().push_back(operator.seconds * 1e6);
+        predicted.entry(&operator.node).or_default().push_back(operator);
     }
     let mut nodes: BTreeMap<&str, VecDeque<&Node>> = BTreeMap::new();
     for (_, node) in graph.nodes().filter(|(_, node)| !matches!(node.op, Op::Reshape(_))) {
@@ -62,6 +65,7 @@ pub(crate) fn layers(graph: &Graph, program: &Program, report: &Report, nominal:
             (None, Some(node)) => describe(graph, node, nominal),
             (None, None) => (String::new(), 0.0),
         };
+        let predicted = predicted.get_mut(launch.label.as_str()).and_then(VecDeque::pop_front);
         layers.push(LayerReport {
             label: launch.label.clone(),
             op: node.map_or("copy", |node| node.op.name()).to_owned(),
@@ -71,7 +75,8 @@ pub(crate) fn layers(graph: &Graph, program: &Program, report: &Report, nominal:
             format: decision.map(|d| d.chosen.to_string()),
             shape,
             kept_macs,
-            predicted_us: predicted.get_mut(launch.label.as_str()).and_then(VecDeque::pop_front).unwrap_or(0.0),
+            predicted_us: predicted.map_or(0.0, |p| p.seconds * 1e6),
+            work: predicted.map_or_else(Work::default, |p| p.work.clone()),
         });
     }
     layers

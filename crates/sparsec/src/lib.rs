@@ -14,9 +14,12 @@
 //! # }
 //! ```
 
+pub mod calibrate;
 mod error;
 pub mod inspect;
 pub mod layers;
+pub mod machine_file;
+mod native;
 pub mod npy;
 mod observer;
 mod options;
@@ -27,11 +30,12 @@ pub mod probe;
 pub use error::CompileError;
 pub use observer::{Observer, Silent};
 pub use options::{CompileOptions, Emit, ModelSource, Output};
-pub use pipeline::{Compiled, Rewriting, compile, inspect, read, rewrite, stage_names};
+pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, rewrite, stage_names};
 
 pub use sparsec_graph as graph;
 pub use sparsec_graph::Format;
 pub use sparsec_llvm::{Target, TargetError};
 pub use sparsec_onnx as onnx;
 pub use sparsec_passes as passes;
+pub use sparsec_rewrite::{Constants, Machine, Term, Work};
 pub use sparsec_tir as tir;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use sparsec_graph::Format;
 use sparsec_llvm::Target;
+use sparsec_rewrite::Machine;
 
 /// Where a model comes from.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub struct CompileOptions {
     pub nominal: BTreeMap<String, i64>,
     /// Formats for weights by name, whatever they cost.
     pub formats: BTreeMap<String, Format>,
+    /// The machine for which time is predicted; the default of the target's family where there is none.
+    pub machine: Option<Machine>,
     /// What to write, and where. Nothing is written where there is none.
     pub output: Option<Output>,
     /// Keep LLVM's IR as text.
@@ -84,6 +87,7 @@ impl CompileOptions {
             dims: BTreeMap::new(),
             nominal: BTreeMap::new(),
             formats: BTreeMap::new(),
+            machine: None,
             output: None,
             llvm_ir: false,
             assembly: false,

@@ -7,14 +7,14 @@ use std::time::Instant;
 use sparsec_graph::{Bindings, Graph, Symbol};
 use sparsec_llvm::{Arch, EmitOptions, Emitted, Target};
 use sparsec_lower::{LowerOptions, Lowered, TargetInfo};
-use sparsec_passes::Event;
+use sparsec_passes::{Event, Macs};
 use sparsec_rewrite::{Machine, Report, RewriteOptions};
 use sparsec_tir::Program;
 
 use crate::inspect::{Inspection, Shapes, weight_shapes};
 use crate::layers::{LayerReport, layers};
 use crate::observer::stage;
-use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, package};
+use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, Silent, package};
 
 /// A compiled model.
 #[derive(Debug)]
@@ -72,20 +72,43 @@ pub fn compile(
     let label = source.label();
     let name = library_name(options.name.as_deref().unwrap_or(&source.stem()));
     let graph = read(&source, options, observer)?;
-    let Rewriting { mut graph, mut inspection, report, nominal } = rewrite(&label, graph, options, observer)?;
-    inspection.model = source.file_name();
-    let Lowered { mut program, data, dumps } = lower(&label, &graph, options, observer)?;
+    let mut rewriting = rewrite(&label, graph, options, observer)?;
+    rewriting.inspection.model = source.file_name();
+    generate(&label, &name, rewriting, options, observer)
+}
+
+/// Compiles a graph that no pass has to look at: one operator or a few, to be timed.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_graph(name: &str, graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    let macs = sparsec_passes::count_macs(graph);
+    let rewriting = choose(name, graph, ([macs, macs], &Shapes::new()), options, &mut Silent)?;
+    generate(name, &library_name(name), rewriting, options, &mut Silent)
+}
+
+/// The stages of [`compile`] behind the rewriting.
+fn generate(
+    label: &str,
+    name: &str,
+    rewriting: Rewriting,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Compiled, CompileError> {
+    let Rewriting { mut graph, mut inspection, report, nominal } = rewriting;
+    let name = name.to_owned();
+    let Lowered { mut program, data, dumps } = lower(label, &graph, options, observer)?;
     program.name.clone_from(&name);
     inspection.add_program(&program);
     let layers = layers(&graph, &program, &report, &nominal);
     let text = options.emits(Emit::Graph).then(|| graph.to_string());
-    let write = || package::stage_weights(&label, &program, &data, options);
+    let write = || package::stage_weights(label, &program, &data, options);
     let weights = stage(observer, "weights", write, |_| list_constants(&program))?;
     drop(data);
     graph.strip_constants();
-    let emitted = emit(&label, &program, options, observer)?;
+    let emitted = emit(label, &program, options, observer)?;
     let parts = package::Parts {
-        label: &label,
+        label,
         graph: text,
         program: &program,
         dumps: &dumps,
@@ -150,19 +173,29 @@ pub fn rewrite(
     let read_macs = sparsec_passes::count_macs(&graph);
     let shapes = run_passes(label, &mut graph, observer)?;
     let macs = sparsec_passes::count_macs(&graph);
-    let machine = machine(&options.target).ok_or_else(|| CompileError::NoMachine(options.target.cpu().to_owned()))?;
-    let mut rewriting = RewriteOptions::new(machine);
+    choose(label, &graph, ([read_macs, macs], &shapes), options, observer)
+}
+
+/// Fusion, layout and formats.
+fn choose(
+    label: &str,
+    graph: &Graph,
+    (macs, shapes): ([Macs; 2], &Shapes),
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Rewriting, CompileError> {
+    let mut rewriting = RewriteOptions::new(machine(options)?);
     rewriting.forced.clone_from(&options.formats);
     rewriting.nominal = options.nominal.iter().map(|(name, &n)| (Symbol::new(name), n)).collect();
-    let nominal = rewriting.nominal_dims(&graph);
+    let nominal = rewriting.nominal_dims(graph);
     let run = || {
-        let rewritten = sparsec_rewrite::rewrite(&graph, &rewriting)
+        let rewritten = sparsec_rewrite::rewrite(graph, &rewriting)
             .map_err(|source| CompileError::Rewrite { model: label.to_owned(), source: Box::new(source) })?;
         verify(label, "rewrite", &rewritten.graph)?;
         Ok(rewritten)
     };
     let rewritten = stage(observer, "rewrite", run, |r| r.graph.to_string())?;
-    let inspection = Inspection::new(label, [read_macs, macs], &nominal, &shapes, &rewritten.report);
+    let inspection = Inspection::new(label, macs, &nominal, shapes, &rewritten.report);
     Ok(Rewriting { graph: rewritten.graph, inspection, report: rewritten.report, nominal })
 }
 
@@ -245,14 +278,20 @@ fn target_info(target: &Target) -> TargetInfo {
     info
 }
 
-/// What the cost model needs to know of a target.
-fn machine(target: &Target) -> Option<Machine> {
-    Machine::for_target(match (target.arch(), target.vector_bits()) {
+/// The machine that the cost model is asked about.
+pub(crate) fn machine(options: &CompileOptions) -> Result<Machine, CompileError> {
+    let known = || CompileError::NoMachine(options.target.cpu().to_owned());
+    options.machine.clone().or_else(|| Machine::for_target(family(&options.target))).ok_or_else(known)
+}
+
+/// The family of a target, as [`Machine::for_target`] takes it.
+pub(crate) fn family(target: &Target) -> &'static str {
+    match (target.arch(), target.vector_bits()) {
         (Arch::X86_64, 512) => "x86-64-v4",
         (Arch::X86_64, 256) => "x86-64-v3",
         (Arch::X86_64, _) => "x86-64-v2",
         (Arch::Aarch64, _) => "neoverse",
-    })
+    }
 }
 
 /// The name as a C identifier.

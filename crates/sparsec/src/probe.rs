@@ -4,8 +4,10 @@
 //! loop that does so is tensor IR like any kernel, and comes from the same backend.
 
 use std::path::Path;
+use std::time::Instant;
 
 use sparsec_llvm::{EmitOptions, Target};
+use sparsec_runtime::{Model, Tensor};
 use sparsec_tir::{
     Access, Argument, BinaryOp, Buffer, BufferId, BufferKind, ConstantData, Expr, For, Kernel, Launch, LoopKind, Port,
     Program, Register, RegisterId, Scalar, Stage, Stmt, Type, Var, VarId,
@@ -115,6 +117,50 @@ pub fn compile(target: &Target, folder: &Path) -> Result<std::path::PathBuf, Com
     let emitted = sparsec_llvm::emit(&program, target, EmitOptions::default())
         .map_err(|source| CompileError::Emit { model: NAME.to_owned(), source })?;
     package::shared_library(&program, &NoData, &emitted, target, folder)
+}
+
+/// The program, loaded.
+pub struct Peak {
+    model: Model,
+    input: [Tensor; 1],
+    output: Vec<Tensor>,
+    flops: f64,
+    _folder: tempfile::TempDir,
+}
+
+impl Peak {
+    /// Compiles and loads the program for this machine.
+    ///
+    /// # Errors
+    /// Where the target is unusable, or the library can't be written or loaded.
+    pub fn new(target: &Target) -> Result<Self, CompileError> {
+        let folder = tempfile::TempDir::with_prefix("sparsec-").map_err(failed)?;
+        let library = compile(target, folder.path())?;
+        let mut model = Model::load(&library, NAME).map_err(failed)?;
+        let n = elements(target);
+        // Below 1, so that the sums neither grow without bound nor become denormal.
+        let input = [Tensor::from_slice(&[n as i64], &vec![0.5f32; n])];
+        let output = model.run(&input).map_err(failed)?;
+        Ok(Peak { model, input, output, flops: flops(target), _folder: folder })
+    }
+
+    /// The best of a few runs, in GFLOP/s.
+    ///
+    /// # Errors
+    /// Where the library refuses.
+    pub fn gflops(&mut self) -> Result<f64, CompileError> {
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let start = Instant::now();
+            self.model.run_into(&self.input, &mut self.output).map_err(failed)?;
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        Ok(self.flops / best / 1e9)
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> CompileError {
+    CompileError::Measure { model: NAME.to_owned(), message: error.to_string() }
 }
 
 struct NoData;

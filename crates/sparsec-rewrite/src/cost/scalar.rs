@@ -3,6 +3,8 @@
 use sparsec_graph::{BinaryOp, ScalarExpr, TensorType, UnaryOp};
 
 use super::CostModel;
+use super::weight::bytes;
+use super::work::{Term, Work};
 use crate::lang::OpInfo;
 
 /// Vector instructions that an expression takes for one vector of elements.
@@ -36,18 +38,20 @@ pub(crate) fn binary_cost(op: BinaryOp) -> f64 {
 }
 
 impl CostModel<'_> {
-    /// Seconds for `instructions` on each vector of `elements` elements, two a cycle.
-    pub(super) fn vector_work(&self, elements: f64, instructions: f64) -> f64 {
-        let vectors = elements / f64::from(self.machine.vector_lanes);
-        vectors * instructions / (2.0 * self.machine.ghz * 1e9)
+    /// Work of an epilogue on top of its anchor: arithmetic, and reading its operands.
+    pub(super) fn epilogue_work(&self, work: &mut Work, info: &OpInfo, types: &[&TensorType], result: &TensorType) {
+        let Some(epilogue) = &info.epilogue else { return };
+        let args = types.get(epilogue.first_operand as usize..).unwrap_or_default();
+        self.add_instructions(work, result, expression_cost(&epilogue.expr));
+        for ty in args {
+            // Biases and the like are broadcast: they stay in a register or in L1.
+            work.add(Term::Operand, self.vectors(ty));
+            bytes(work, self.machine, self.bytes(ty), self.bytes(ty));
+        }
     }
 
-    /// Seconds that an epilogue adds to its anchor: arithmetic, and reading its operands.
-    pub(super) fn epilogue_seconds(&self, info: &OpInfo, types: &[&TensorType], result: &TensorType) -> f64 {
-        let Some(epilogue) = &info.epilogue else { return 0.0 };
-        let args = types.get(epilogue.first_operand as usize..).unwrap_or_default();
-        let bytes: f64 = args.iter().map(|ty| self.bytes(ty)).sum();
-        self.vector_work(self.elements(result), expression_cost(&epilogue.expr))
-            + self.machine.seconds_for_bytes(bytes, bytes)
+    /// Instructions on each vector of a tensor.
+    pub(super) fn add_instructions(&self, work: &mut Work, result: &TensorType, instructions: f64) {
+        work.add(Term::Instruction, self.vectors(result) * instructions);
     }
 }

@@ -1,11 +1,13 @@
-//! Predicted time of a product with a stored weight.
+//! Work of a product with a stored weight: multiplying, packing X, partial sums, and storing Y.
 //!
-//! Three regimes of N, the number of tokens or pixels: one (`SpMV`, bound by bytes and gathers), skinny (below a
-//! vector, lanes are idle) and wide (bound by arithmetic and loads in L1).
+//! Which kernel a format gets, how many rows it has in flight and how wide its tiles may be is as in `sparsec-lower`
+//! (`multiply` in its `src/weight/mod.rs`, and the kernels beside it).
 
 use sparsec_graph::Format;
 
 use super::Machine;
+use super::tile::{Image, Tile, Window, Wish};
+use super::work::{Term, Work};
 
 /// What the model needs to know of a weight in one format. Counts are of the matrix as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,19 +16,29 @@ pub(crate) struct StoredFacts {
     pub(crate) format: Format,
     /// Bytes of values and indices.
     pub(crate) bytes: f64,
-    /// Entries that a kernel multiplies, padding included.
+    /// Entries that a kernel multiplies, without what rows are padded by.
     pub(crate) entries: f64,
+    /// Rows and columns that are left: fewer than the weight's where zero rows and columns are removed.
+    pub(crate) kept: (f64, f64),
     /// Mean number of entries of a row within a partition, where the format has partitions.
     pub(crate) segment: f64,
 }
 
 /// The product in which the weight takes part.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Product {
-    /// Columns of X; exactly one, known while compiling, means a matrix-vector product.
+    /// One image; tokens are a row of pixels.
+    pub(crate) image: Image,
+    /// Images.
+    pub(crate) batch: f64,
+    /// Columns of X in all.
     pub(crate) n: f64,
     /// Whether N is 1 whatever the inputs are.
     pub(crate) is_vector: bool,
+    /// Groups of channels; 1 for all but grouped convolutions.
+    pub(crate) groups: usize,
+    /// Whether pixels lie side by side in X, and in Y.
+    pub(crate) side_by_side: (bool, bool),
     /// Working set that the weight's bytes come from: all weights of the model.
     pub(crate) weight_set: f64,
 }
@@ -36,83 +48,294 @@ pub(crate) fn takes_vector(format: &Format) -> bool {
     matches!(format, Format::Dense | Format::Csr | Format::Bsr { .. } | Format::Nm { .. })
 }
 
-/// Seconds for the product itself, without packing X or storing Y.
-pub(crate) fn product_seconds(machine: &Machine, stored: &StoredFacts, product: &Product) -> f64 {
-    let reading = machine.seconds_for_bytes(stored.bytes, product.weight_set);
+/// Sums in flight that hide the latency of a multiply-add.
+const CHAINS: usize = 8;
+
+/// The kernel of a format.
+enum Family {
+    /// Rows of a panel.
+    Panels,
+    /// Entries to which row lengths are rounded.
+    Rows(u32),
+    Nm,
+}
+
+/// The work of a product, X read from memory and Y written; the epilogue is not in it.
+pub(crate) fn product_work(machine: &Machine, stored: &StoredFacts, product: &Product) -> Work {
+    let mut work = Work::default();
     if product.is_vector {
-        return reading.max(vector_seconds(machine, stored));
+        vector_work(&mut work, machine, stored, product);
+        return work;
     }
-    let lanes = f64::from(machine.vector_lanes);
-    let padded = (product.n / lanes).ceil() * lanes;
-    let flops = 2.0 * stored.entries * padded;
-    reading.max(machine.seconds_for_flops(flops, wide_efficiency(machine, stored, &stored.format)))
-}
-
-fn vector_seconds(machine: &Machine, stored: &StoredFacts) -> f64 {
-    let (rates, lanes) = (&machine.efficiency, f64::from(machine.vector_lanes));
-    let per_cycle = match &stored.format {
-        // A dense row is a dot product: two loads a cycle, one of them the weight's.
-        Format::Dense => lanes,
-        Format::Bsr { r, .. } => (f64::from(*r).min(lanes) * rates.spmv_vector).max(rates.spmv_gather),
-        Format::Nm { .. } => lanes * rates.spmv_vector,
-        Format::Csr | Format::Hyb { .. } | Format::Pruned(_) => rates.spmv_gather,
-    };
-    stored.entries / (per_cycle * machine.ghz * 1e9)
-}
-
-/// Share of the FMA peak that a kernel reaches on the entries of a format with many columns.
-fn wide_efficiency(machine: &Machine, stored: &StoredFacts, format: &Format) -> f64 {
-    let rates = &machine.efficiency;
-    match format {
-        Format::Dense => rates.dense,
-        Format::Csr => rates.csr,
-        Format::Bsr { r: 1, .. } => rates.bsr[0],
-        Format::Bsr { r: 2..=3, .. } => rates.bsr[1],
-        Format::Bsr { .. } => rates.bsr[2],
-        Format::Nm { .. } => rates.nm,
-        Format::Hyb { partition, bucket, rows } => {
-            let segment = stored.segment.max(1.0);
-            let long = rates.hyb * segment / (segment + rates.hyb_segment);
-            long * fit_of_tile(machine, *partition) * fit_of_unit(*bucket) * fit_of_rows(machine, *rows)
+    if product.groups > 1 && product.groups == product.image.channels && product_elements(&product.image) <= 64 {
+        depthwise_work(&mut work, machine, product);
+        return work;
+    }
+    if stored.format == Format::Dense && product.groups == 1 {
+        dense_work(&mut work, machine, stored, product);
+        return work;
+    }
+    let (family, height, wish) = schedule(machine, &stored.format, product);
+    let image = Image { density: density(stored, product), ..product.image.clone() };
+    let tile = Tile::choose(&image, wish, machine);
+    let (vectors, parts) = (tile.vectors as f64, tile.parts(&image) as f64);
+    let tiles = product.batch * tile.count(&image) as f64;
+    // With one tile row the rows in flight follow from the tile.
+    let height = match family {
+        Family::Rows(_) | Family::Nm => {
+            let room = (machine.vector_registers as usize).saturating_sub(4) / tile.vectors;
+            CHAINS.div_ceil(tile.vectors).min(room).max(1)
         }
-        Format::Pruned(inner) if **inner == Format::Dense => rates.dense,
-        // Sparse formats skip empty rows and columns anyway; renaming them has to be worth the gather.
-        Format::Pruned(inner) => 0.97 * wide_efficiency(machine, stored, inner),
+        _ => height,
+    } as f64;
+    let rows = (image.outputs as f64 / height).ceil() * height;
+    let groups = rows / height * parts * tiles;
+    let (fma, load, entry, step, group) = match family {
+        Family::Panels => (Term::PanelFma, Some(Term::PanelLoad), None, Some(Term::PanelStep), Term::PanelPanel),
+        Family::Rows(_) => (Term::RowFma, None, Some(Term::RowEntry), Some(Term::RowStep), Term::RowGroup),
+        Family::Nm => (Term::NmFma, None, Some(Term::NmEntry), None, Term::NmGroup),
+    };
+    let entries = match family {
+        Family::Panels => panel_entries(stored, product, height),
+        Family::Rows(unit) => {
+            let segments = (stored.kept.0 * parts).min(stored.entries);
+            stored.entries + segments * f64::from(unit - 1) / 2.0
+        }
+        Family::Nm => stored.entries,
+    };
+    let per_step = match family {
+        Family::Rows(unit) => height * f64::from(unit),
+        _ => height,
+    };
+    work.add(fma, entries * vectors * tiles * machine.fma_cycles());
+    if let Some(load) = load {
+        work.add(load, entries / height * vectors * tiles);
     }
+    if tile.crosses_lines() && matches!(family, Family::Rows(_) | Family::Nm | Family::Panels) {
+        let loads = if matches!(family, Family::Panels) { entries / height } else { entries };
+        work.add(Term::Unaligned, loads * vectors * tiles);
+    }
+    if let Some(entry) = entry {
+        work.add(entry, entries * tiles);
+    }
+    if let Some(step) = step {
+        work.add(step, entries / per_step * tiles);
+    }
+    work.add(group, groups);
+    work.add(Term::PartialSum, rows * (parts - 1.0) * vectors * tiles);
+    pack(&mut work, &tile, &image, tiles, machine.lanes(), product.side_by_side.0);
+    store(&mut work, &tile, &image, (tiles, product.n), machine.lanes(), product.side_by_side.1);
+    // The first tile has the weight from where the last run left it, the others from the nearest cache that holds it.
+    bytes(&mut work, machine, stored.bytes, product.weight_set);
+    bytes(&mut work, machine, stored.bytes * (tiles - 1.0), stored.bytes);
+    work
 }
 
-/// The tile of X, `partition` rows of four vectors, has to stay in L1 beside the stream of weights.
-fn fit_of_tile(machine: &Machine, partition: u32) -> f64 {
-    let tile = f64::from(partition) * 4.0 * f64::from(machine.vector_lanes) * 4.0;
-    if tile <= machine.l1_bytes {
-        1.0
-    } else if tile <= 2.0 * machine.l1_bytes {
-        0.85
+/// Weights without structure, piece by piece of the image. Pixels lie in a row for each column of the weight, and of a last
+/// vector with one or two pixels only those are computed.
+fn dense_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) {
+    let (image, lanes) = (&product.image, machine.lanes());
+    let pixels = (image.extents.0 * image.extents.1) as f64;
+    let whole = (pixels / lanes).floor();
+    let vectors = match pixels - whole * lanes {
+        rest if rest > 2.0 => whole + 1.0,
+        rest => whole + rest / 2.0,
+    };
+    let most = if machine.vector_registers >= 32 { 4.0 } else { 2.0 };
+    let pieces = (vectors / most).ceil().max(1.0) * product.batch;
+    let vectors = vectors * product.batch;
+    let height = 6.0_f64.min(image.outputs.max(1) as f64);
+    let panels = (image.outputs as f64 / height).ceil();
+    let (elements, columns) = (product_elements(image) as f64, product_columns(image));
+    let fitting = (machine.l1_bytes / 4.0 / (most * lanes * elements)).floor().max(1.0);
+    let parts = (image.channels as f64 / fitting).ceil().max(1.0);
+    work.add(Term::DenseFma, panels * height * columns * vectors * machine.fma_cycles());
+    work.add(Term::DenseLoad, panels * columns * vectors);
+    work.add(Term::DenseStep, panels * columns * pieces);
+    work.add(Term::DensePanel, panels * parts * pieces);
+    work.add(Term::PartialSum, panels * height * (parts - 1.0) * vectors);
+    let rows = columns * pieces;
+    if product.side_by_side.0 && image.windows.1.stride == 1 {
+        work.add(Term::PackVector, columns * vectors);
     } else {
-        0.6
+        let term = if product.side_by_side.0 { Term::PackStrided } else { Term::PackElement };
+        work.add(term, columns * vectors * lanes);
     }
-}
-
-/// Four entries at a time is the fast path; a tail of two costs little, a tail of one more.
-fn fit_of_unit(bucket: u32) -> f64 {
-    match bucket {
-        1 => 0.90,
-        2 => 0.97,
-        _ => 1.0,
-    }
-}
-
-/// Eight accumulators hide the latency of the FMA: four vectors of two rows. More rows share the loop's overhead,
-/// as far as there are registers.
-fn fit_of_rows(machine: &Machine, rows: u32) -> f64 {
-    let accumulators = 4 * rows;
-    if rows == 1 {
-        0.8
-    } else if accumulators + 6 > machine.vector_registers {
-        0.7
+    work.add(Term::PackRow, if elements > 1.0 { rows } else { rows * 0.25 });
+    if product.side_by_side.1 {
+        work.add(Term::StoreVector, image.outputs as f64 * vectors);
     } else {
-        1.0
+        work.add(Term::StoreElement, image.outputs as f64 * product.n);
     }
+    bytes(work, machine, stored.bytes, product.weight_set);
+    bytes(work, machine, stored.bytes * (pieces - 1.0), stored.bytes);
+}
+
+/// Depthwise convolutions, band by band.
+fn depthwise_work(work: &mut Work, machine: &Machine, product: &Product) {
+    let (image, lanes) = (&product.image, machine.lanes());
+    let outputs = product.batch * image.outputs as f64;
+    let vectors = outputs * image.extents.0 as f64 * (image.extents.1 as f64 / lanes).ceil();
+    work.add(Term::DepthwiseFma, vectors * product_elements(image) as f64 * machine.fma_cycles());
+    work.add(Term::DepthwiseVector, vectors);
+    band(work, machine, image.windows, image.extents, product.batch * image.channels as f64);
+}
+
+/// The copies of images for windows that slide over them plane by plane.
+pub(super) fn band(
+    work: &mut Work,
+    machine: &Machine,
+    (vertical, horizontal): (Window, Window),
+    (rows, cols): (usize, usize),
+    planes: f64,
+) {
+    let read = |window: Window, extent: usize| {
+        (extent.saturating_sub(1) * window.stride + (window.kernel - 1) * window.dilation + 1) as f64
+    };
+    let rows = planes * read(vertical, rows);
+    let term = if horizontal.stride == 1 { Term::BandVector } else { Term::BandStrided };
+    work.add(term, rows * (read(horizontal, cols) / machine.lanes()).ceil());
+    work.add(Term::BandRow, rows);
+}
+
+/// Kernel elements of a channel.
+fn product_elements(image: &Image) -> usize {
+    image.windows.0.kernel * image.windows.1.kernel
+}
+
+/// Columns of the weight matrix.
+fn product_columns(image: &Image) -> f64 {
+    (image.channels * product_elements(image)) as f64
+}
+
+/// Bytes that are read or written, and were touched last a working set ago.
+pub(super) fn bytes(work: &mut Work, machine: &Machine, bytes: f64, set: f64) {
+    if set <= machine.l1_bytes / 2.0 {
+        return;
+    }
+    let (term, gbs) = if set <= machine.l2_bytes {
+        (Term::L2Bytes, machine.l2_gbs)
+    } else if set <= machine.l3_bytes {
+        (Term::L3Bytes, machine.l3_gbs)
+    } else {
+        (Term::DramBytes, machine.dram_gbs)
+    };
+    work.add(term, machine.transfer_cycles(bytes, gbs));
+}
+
+/// The kernel of a format, its rows in flight, and what it asks of its tile.
+fn schedule(machine: &Machine, format: &Format, product: &Product) -> (Family, usize, Wish) {
+    let wide = machine.vector_registers >= 32;
+    let panels = |height: usize, vectors: usize| {
+        (Family::Panels, height, Wish { vectors, entry_loads: height as f64, aligned: false })
+    };
+    let loads = |family: Family, entry_loads: f64| {
+        (family, 1, Wish { vectors: if wide { 8 } else { 6 }, entry_loads, aligned: true })
+    };
+    let outputs = product.image.outputs.max(1);
+    match format {
+        Format::Hyb { bucket, .. } => loads(Family::Rows(*bucket), 1.5),
+        Format::Nm { .. } => loads(Family::Nm, 1.5),
+        Format::Bsr { r: 1, .. } => loads(Family::Rows(1), 1.5),
+        Format::Bsr { r, .. } => match *r as usize {
+            r @ 1..=4 => panels(r, if wide { 24 / r.max(3) } else { 3 }),
+            r if r % 6 == 0 => panels(6, if wide { 4 } else { 2 }),
+            r if r % 4 == 0 => panels(if wide { 8.min(r) } else { 4 }, 3),
+            r => panels(r.min(6), 2),
+        },
+        Format::Csr => panels(1, 8),
+        Format::Dense | Format::Pruned(_) => panels(6.min(outputs), if wide { 4 } else { 2 }),
+    }
+}
+
+/// Fraction of the weight's elements that are multiplied.
+fn density(stored: &StoredFacts, product: &Product) -> f64 {
+    match &stored.format {
+        Format::Dense => 1.0 / product.groups as f64,
+        _ => stored.entries / (product.image.outputs as f64 * product_columns(&product.image)).max(1.0),
+    }
+}
+
+/// Values that panels hold: every column in which some row of the panel has a nonzero counts for all of its rows.
+fn panel_entries(stored: &StoredFacts, product: &Product, height: f64) -> f64 {
+    let (rows, cols) = stored.kept;
+    match &stored.format {
+        // From the first column of a panel's first group to the last of its last group.
+        Format::Dense => {
+            let outputs = (product.image.outputs as f64 / product.groups as f64).max(1.0);
+            let per_group = product_columns(&product.image) / product.groups as f64;
+            let groups = ((height - 1.0) / outputs).floor() + 1.0;
+            product.image.outputs as f64 * per_group * groups
+        }
+        Format::Pruned(inner) if **inner != Format::Dense => {
+            let filled = stored.entries / (rows * cols).max(1.0);
+            let mut empty = 1.0;
+            for _ in 0..height as usize {
+                empty *= 1.0 - filled.min(1.0);
+            }
+            rows * cols * (1.0 - empty)
+        }
+        _ => stored.entries,
+    }
+}
+
+fn pack(work: &mut Work, tile: &Tile, image: &Image, tiles: f64, lanes: f64, side_by_side: bool) {
+    let rows = (image.channels * tile.planes * tile.window.0) as f64 * tiles;
+    let columns = tile.window.1 as f64;
+    if side_by_side && image.windows.1.stride == 1 {
+        work.add(Term::PackVector, rows * (columns / lanes).ceil());
+    } else {
+        work.add(if side_by_side { Term::PackStrided } else { Term::PackElement }, rows * columns);
+    }
+    let padded = image.windows.0.kernel > 1 || image.windows.1.kernel > 1;
+    work.add(Term::PackRow, if tile.flat && !padded { rows * 0.25 } else { rows });
+}
+
+fn store(work: &mut Work, tile: &Tile, image: &Image, (tiles, n): (f64, f64), lanes: f64, side_by_side: bool) {
+    let outputs = image.outputs as f64;
+    if !side_by_side {
+        work.add(Term::StoreElement, outputs * n);
+        return;
+    }
+    let rows = outputs * tiles * tile.extents.0 as f64;
+    work.add(Term::StoreVector, rows * (tile.extents.1 as f64 / lanes).ceil());
+    if !tile.flat {
+        work.add(Term::StoreRow, rows);
+        // Sums go through memory.
+        work.add(Term::StoreVector, outputs * tiles * tile.vectors as f64);
+    }
+}
+
+/// Products with a single vector.
+fn vector_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) {
+    let lanes = machine.lanes();
+    let outputs = product.image.outputs as f64;
+    match &stored.format {
+        Format::Dense => {
+            let vectors = outputs * (product_columns(&product.image) / lanes).ceil();
+            work.add(Term::VectorDense, vectors);
+            work.add(Term::VectorRow, outputs / 4.0);
+        }
+        Format::Bsr { r: r @ (4 | 8 | 16), .. } if product.image.outputs.is_multiple_of(*r as usize) => {
+            let r = f64::from(*r);
+            work.add(Term::VectorBlock, stored.entries / r * (r / lanes).ceil());
+            work.add(Term::VectorRow, outputs / r);
+        }
+        _ => {
+            work.add(Term::VectorEntry, stored.entries + outputs * (lanes.min(8.0) - 1.0) / 2.0);
+            work.add(Term::VectorRow, outputs);
+        }
+    }
+    let set = product.weight_set;
+    let gbs = if set <= machine.l2_bytes {
+        machine.l2_gbs
+    } else if set <= machine.l3_bytes {
+        machine.l3_gbs
+    } else {
+        machine.dram_gbs
+    };
+    let term = if stored.format == Format::Dense { Term::VectorBytes } else { Term::VectorIndexed };
+    work.add(term, machine.transfer_cycles(stored.bytes, gbs));
 }
 
 /// Rows in flight that suit the machine's registers.

@@ -101,6 +101,7 @@ impl Times {
                     "of_peak": super::round(m.gflops() / peak),
                     "predicted_us": super::round(m.layer.predicted_us),
                     "ratio": super::round(m.ratio()),
+                    "work": m.layer.work.named(),
                 })
             })
             .collect();
@@ -188,6 +189,7 @@ mod tests {
             shape: "2x2".to_owned(),
             kept_macs: 1e3,
             predicted_us,
+            work: Default::default(),
         }
     }
 

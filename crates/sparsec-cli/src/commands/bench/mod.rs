@@ -2,13 +2,13 @@
 
 mod layers;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use sparsec::{ModelSource, probe};
-use sparsec_runtime::{Model, Tensor};
+use sparsec::probe::Peak;
+use sparsec::{ModelSource, calibrate};
+use sparsec_runtime::Tensor;
 
 use crate::failure::Failure;
 use crate::options::ModelArguments;
@@ -58,8 +58,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let native = native::load(source, options, &arguments.dumps, arguments.threads.into())?;
     let Some(mut native) = native else { return Ok(()) };
     let compile_seconds = started.elapsed().as_secs_f64();
-    let folder = tempfile::TempDir::with_prefix("sparsec-").map_err(Failure::input)?;
-    let mut peak = Peak::new(&target, folder.path())?;
+    let mut peak = Peak::new(&target).map_err(Failure::bug)?;
 
     let inputs = tensors::seeded_inputs(&native.compiled.graph, &native.compiled.nominal)?;
     let inputs: Vec<Tensor> = inputs.iter().map(tensors::to_runtime).collect::<Result<_, _>>()?;
@@ -68,13 +67,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let mut times = Vec::new();
     let mut of_layers = layers::Times::default();
-    let (mut gflops, mut bandwidth) = (Vec::new(), vec![copy_gbs()]);
+    let (mut gflops, mut bandwidth) = (Vec::new(), vec![calibrate::copy_gbs(COPY_BYTES)]);
     let limit = Duration::from_secs_f64(arguments.seconds);
     let start = Instant::now();
     while start.elapsed() < limit || times.len() < MIN_RUNS {
         // The peak is measured again and again between the runs, because a shared machine's speed changes.
         if times.len() % 16 == 0 {
-            gflops.push(peak.gflops()?);
+            gflops.push(peak.gflops().map_err(Failure::bug)?);
         }
         let start = Instant::now();
         native.model.run_into(&inputs, &mut outputs).map_err(Failure::input)?;
@@ -83,7 +82,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             of_layers.add(launches);
         }
     }
-    bandwidth.push(copy_gbs());
+    bandwidth.push(calibrate::copy_gbs(COPY_BYTES));
     times.sort_by(f64::total_cmp);
     let (median, min) = (times[times.len() / 2], times[0]);
     let fma_peak = gflops.into_iter().fold(0.0, f64::max);
@@ -131,49 +130,4 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 /// Three digits after the point.
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
-}
-
-/// The loop that measures the peak.
-struct Peak {
-    model: Model,
-    input: [Tensor; 1],
-    output: Vec<Tensor>,
-    flops: f64,
-}
-
-impl Peak {
-    fn new(target: &sparsec::Target, folder: &Path) -> Result<Self, Failure> {
-        let library = probe::compile(target, folder).map_err(Failure::bug)?;
-        let mut model = Model::load(&library, probe::NAME).map_err(Failure::bug)?;
-        let n = probe::elements(target);
-        // Below 1, so that the sums neither grow without bound nor become denormal.
-        let input = [Tensor::from_slice(&[n as i64], &vec![0.5f32; n])];
-        let output = model.run(&input).map_err(Failure::bug)?;
-        Ok(Peak { model, input, output, flops: probe::flops(target) })
-    }
-
-    /// The best of a few runs, in GFLOP/s.
-    fn gflops(&mut self) -> Result<f64, Failure> {
-        let mut best = f64::INFINITY;
-        for _ in 0..5 {
-            let start = Instant::now();
-            self.model.run_into(&self.input, &mut self.output).map_err(Failure::bug)?;
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        Ok(self.flops / best / 1e9)
-    }
-}
-
-/// Bytes read and written by a large copy, in GB/s: the best of a few.
-fn copy_gbs() -> f64 {
-    let from = vec![1u8; COPY_BYTES];
-    let mut to = vec![0u8; COPY_BYTES];
-    let mut best = f64::INFINITY;
-    for _ in 0..4 {
-        let start = Instant::now();
-        to.copy_from_slice(std::hint::black_box(&from));
-        std::hint::black_box(&mut to);
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    2.0 * COPY_BYTES as f64 / best / 1e9
 }
