@@ -52,8 +52,7 @@ fn each_pattern_gets_its_format() {
     assert_eq!(chosen(&linear(dense.clone(), 128)), Format::Dense);
     // Matrix-vector products have kernels of their own.
     assert_eq!(chosen(&linear(block, 1)), Format::Bsr { r: 4, c: 1 });
-    // Gathering the inputs of half of the weights takes longer than multiplying by all of them.
-    assert_eq!(chosen(&linear(nm, 1)), Format::Dense);
+    assert_eq!(chosen(&linear(nm, 1)), Format::Nm { n: 2, m: 4 });
     assert_eq!(chosen(&linear(unstructured, 1)), Format::Csr);
     assert_eq!(chosen(&linear(dense, 1)), Format::Dense);
 }

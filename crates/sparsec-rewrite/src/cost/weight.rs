@@ -111,6 +111,11 @@ pub(crate) fn product_work(machine: &Machine, stored: &StoredFacts, product: &Pr
     if let Some(load) = load {
         work.add(load, entries / height * vectors * tiles);
     }
+    if matches!(family, Family::Rows(_)) {
+        // Rows are paired so that they share columns: the more, the denser they are.
+        let shared = (0.25 + 0.75 * image.density).min(1.0);
+        work.add(Term::RowLoad, entries * (1.0 - shared / 2.0) * vectors * tiles);
+    }
     if tile.crosses_lines() && matches!(family, Family::Rows(_) | Family::Nm | Family::Panels) {
         let loads = if matches!(family, Family::Panels) { entries / height } else { entries };
         work.add(Term::Unaligned, loads * vectors * tiles);
@@ -135,6 +140,9 @@ pub(crate) fn product_work(machine: &Machine, stored: &StoredFacts, product: &Pr
 /// vector with one or two pixels only those are computed.
 fn dense_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) {
     let (image, lanes) = (&product.image, machine.lanes());
+    if winograd_work(work, machine, stored, product) {
+        return;
+    }
     let pixels = (image.extents.0 * image.extents.1) as f64;
     let whole = (pixels / lanes).floor();
     let vectors = match pixels - whole * lanes {
@@ -169,6 +177,35 @@ fn dense_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product:
     }
     bytes(work, machine, stored.bytes, product.weight_set);
     bytes(work, machine, stored.bytes * (pieces - 1.0), stored.bytes);
+}
+
+/// 3x3 convolutions of stride 1 by minimal filtering; tells whether this is one that is computed so.
+fn winograd_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) -> bool {
+    let (image, lanes) = (&product.image, machine.lanes());
+    let fits = |w: Window| w == Window { kernel: 3, ..Window::POINT };
+    let (rows, cols) = image.extents;
+    let tiles = rows.div_ceil(2) * cols.div_ceil(2);
+    let over = tiles * 160 > rows * cols * 54;
+    let small = image.outputs < 32 || image.channels < 32 || tiles < 2 * machine.vector_lanes as usize;
+    let most = if machine.vector_registers >= 32 { 4.0 } else { 2.0 };
+    let inputs = 16.0 * image.channels as f64 * most * lanes * 4.0;
+    if !fits(image.windows.0) || !fits(image.windows.1) || over || small || inputs > 32.0 * machine.l1_bytes {
+        return false;
+    }
+    let (channels, outputs) = (image.channels as f64, image.outputs as f64);
+    let vectors = (tiles as f64 / lanes).ceil() * product.batch;
+    let pieces = (vectors / most).ceil();
+    let panels = (outputs / 6.0).ceil();
+    work.add(Term::WinogradFma, 16.0 * panels * 6.0 * channels * vectors * machine.fma_cycles());
+    work.add(Term::DenseStep, 16.0 * panels * channels * pieces);
+    work.add(Term::DensePanel, 16.0 * panels * pieces);
+    work.add(Term::WinogradInput, channels * vectors);
+    work.add(Term::WinogradOutput, outputs * vectors);
+    // Sixteen transformed weights in place of nine.
+    let weight = stored.bytes * 16.0 / 9.0;
+    bytes(work, machine, weight, product.weight_set.max(weight));
+    bytes(work, machine, weight * (pieces - 1.0), weight);
+    true
 }
 
 /// Depthwise convolutions, band by band.
@@ -234,9 +271,9 @@ fn schedule(machine: &Machine, format: &Format, product: &Product) -> (Family, u
     };
     let outputs = product.image.outputs.max(1);
     match format {
-        Format::Hyb { bucket, .. } => loads(Family::Rows(*bucket), 1.5),
+        Format::Hyb { bucket, .. } => loads(Family::Rows(*bucket), 0.8),
         Format::Nm { .. } => loads(Family::Nm, 1.5),
-        Format::Bsr { r: 1, .. } => loads(Family::Rows(1), 1.5),
+        Format::Bsr { r: 1, .. } => loads(Family::Rows(1), 0.8),
         Format::Bsr { r, .. } => match *r as usize {
             r @ 1..=4 => panels(r, if wide { 24 / r.max(3) } else { 3 }),
             r if r % 6 == 0 => panels(6, if wide { 4 } else { 2 }),
@@ -320,6 +357,10 @@ fn vector_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product
             let r = f64::from(*r);
             work.add(Term::VectorBlock, stored.entries / r * (r / lanes).ceil());
             work.add(Term::VectorRow, outputs / r);
+        }
+        Format::Nm { .. } => {
+            work.add(Term::VectorNm, outputs * (product_columns(&product.image) / lanes).ceil());
+            work.add(Term::VectorRow, outputs);
         }
         _ => {
             work.add(Term::VectorEntry, stored.entries + outputs * (lanes.min(8.0) - 1.0) / 2.0);

@@ -47,125 +47,135 @@ macro_rules! terms {
 
 terms! {
     /// Dense product: vector multiply-adds.
-    DenseFma "dense.fma" 1.1, 0.896;
+    DenseFma "dense.fma" 1.1, 0.923;
     /// Dense product: vectors of X loaded into registers.
     DenseLoad "dense.load" 0.3, 0.298;
     /// Dense product: steps of the innermost loop.
-    DenseStep "dense.step" 1.0, 0.249;
+    DenseStep "dense.step" 1.0, 0.569;
     /// Dense product: panels begun and ended.
-    DensePanel "dense.panel" 20.0, 15.1;
+    DensePanel "dense.panel" 20.0, 18.4;
+    /// Minimal filtering of 3x3 convolutions: vector multiply-adds in transformed coordinates.
+    WinogradFma "winograd.fma" 1.3, 0.868;
+    /// Minimal filtering: vectors of tiles whose input is transformed, channel by channel.
+    WinogradInput "winograd.input" 120.0, 186.0;
+    /// Minimal filtering: vectors of tiles whose result is transformed, output by output.
+    WinogradOutput "winograd.output" 120.0, 186.0;
     /// Panels of rows (`bsr`, `csr`, `pruned`, groups): vector multiply-adds.
-    PanelFma "panel.fma" 1.1, 0.766;
+    PanelFma "panel.fma" 1.1, 0.847;
     /// Panels: vectors of X loaded into registers.
-    PanelLoad "panel.load" 0.5, 0.0693;
+    PanelLoad "panel.load" 0.5, 0.461;
     /// Panels: steps of the innermost loop, one a column with a nonzero.
-    PanelStep "panel.step" 1.5, 1.36;
+    PanelStep "panel.step" 1.5, 0.553;
     /// Panels: panels begun and ended.
-    PanelPanel "panel.panel" 25.0, 7.98;
+    PanelPanel "panel.panel" 25.0, 0.0;
     /// Rows (`hyb`): vector multiply-adds.
-    RowFma "row.fma" 1.4, 1.23;
+    RowFma "row.fma" 1.4, 0.767;
+    /// Rows: vectors of X loaded; an entry that two rows share is one.
+    RowLoad "row.load" 0.5, 0.346;
     /// Rows: entries, padding included.
-    RowEntry "row.entry" 1.0, 0.0247;
+    RowEntry "row.entry" 1.0, 0.463;
     /// Rows: steps of the innermost loop.
-    RowStep "row.step" 2.0, 0.643;
+    RowStep "row.step" 2.0, 0.958;
     /// Rows: groups of rows begun and ended.
     RowGroup "row.group" 30.0, 0.0;
     /// Depthwise convolution: vector multiply-adds.
-    DepthwiseFma "depthwise.fma" 2.0, 0.802;
+    DepthwiseFma "depthwise.fma" 2.0, 0.648;
     /// Depthwise convolution: vectors of results.
-    DepthwiseVector "depthwise.vector" 4.0, 3.51;
+    DepthwiseVector "depthwise.vector" 4.0, 3.39;
     /// Bands of images: vectors copied.
-    BandVector "band.vector" 3.0, 0.854;
+    BandVector "band.vector" 3.0, 2.17;
     /// Bands of images: vectors copied where a stride parts columns.
-    BandStrided "band.strided" 12.0, 5.31;
+    BandStrided "band.strided" 12.0, 4.47;
     /// Bands of images: rows begun.
-    BandRow "band.row" 20.0, 5.28;
+    BandRow "band.row" 20.0, 8.93;
     /// `nm`: vector multiply-adds.
-    NmFma "nm.fma" 1.4, 1.29;
+    NmFma "nm.fma" 1.4, 1.36;
     /// `nm`: entries.
-    NmEntry "nm.entry" 1.0, 0.0;
+    NmEntry "nm.entry" 1.0, 0.053;
     /// `nm`: groups of rows begun and ended.
-    NmGroup "nm.group" 30.0, 14.7;
+    NmGroup "nm.group" 30.0, 25.3;
     /// Loads for a single multiply-add from windows whose rows are not aligned: some cross cache lines.
-    Unaligned "load.unaligned" 0.5, 0.531;
+    Unaligned "load.unaligned" 0.5, 0.328;
     /// Partial sums: vectors written by one partition and read by the next.
-    PartialSum "partial" 3.0, 3.84;
+    PartialSum "partial" 3.0, 2.04;
     /// Packing: vectors copied.
-    PackVector "pack.vector" 2.0, 2.79;
+    PackVector "pack.vector" 2.0, 2.89;
     /// Packing: rows of windows.
-    PackRow "pack.row" 12.0, 26.3;
+    PackRow "pack.row" 12.0, 15.5;
     /// Packing: elements that a stride parts.
     PackStrided "pack.strided" 0.8, 0.0;
     /// Packing: elements of which each is of another row of X.
     PackElement "pack.element" 3.0, 2.5;
     /// Results: vectors stored.
-    StoreVector "store.vector" 2.0, 0.0;
+    StoreVector "store.vector" 2.0, 0.187;
     /// Results: rows of tiles that are stored piece by piece.
-    StoreRow "store.row" 12.0, 17.7;
+    StoreRow "store.row" 12.0, 10.1;
     /// Results: elements that do not lie side by side.
     StoreElement "store.element" 2.0, 2.91;
     /// Matrix-vector products: vector multiply-adds of dense rows.
-    VectorDense "vector.dense" 1.0, 1.39;
+    VectorDense "vector.dense" 1.0, 1.11;
+    /// Matrix-vector products: vectors of columns of `nm`, those that are not kept included.
+    VectorNm "vector.nm" 2.0, 0.0881;
     /// Matrix-vector products: columns of blocks.
-    VectorBlock "vector.block" 2.0, 0.832;
+    VectorBlock "vector.block" 2.0, 0.484;
     /// Matrix-vector products: entries whose input is gathered.
-    VectorEntry "vector.entry" 1.2, 0.721;
+    VectorEntry "vector.entry" 1.2, 0.557;
     /// Matrix-vector products: rows.
-    VectorRow "vector.row" 20.0, 3.33;
+    VectorRow "vector.row" 20.0, 17.0;
     /// Matrix-vector products: bytes of dense weights.
-    VectorBytes "vector.bytes" 0.9, 0.426;
+    VectorBytes "vector.bytes" 0.9, 0.718;
     /// Matrix-vector products: bytes of sparse weights.
-    VectorIndexed "vector.indexed" 1.2, 0.652;
+    VectorIndexed "vector.indexed" 1.2, 1.33;
     /// Product of two activations: vector multiply-adds.
-    GemmFma "gemm.fma" 1.15, 0.982;
+    GemmFma "gemm.fma" 1.15, 1.05;
     /// Product of two activations: panels begun and ended.
-    GemmPanel "gemm.panel" 25.0, 12.8;
+    GemmPanel "gemm.panel" 25.0, 18.9;
     /// Product of two activations: vectors packed.
-    GemmPack "gemm.pack" 2.0, 0.696;
+    GemmPack "gemm.pack" 2.0, 1.13;
     /// Product of two activations: elements packed that do not lie side by side.
-    GemmElement "gemm.element" 1.5, 1.21;
+    GemmElement "gemm.element" 1.5, 1.43;
     /// Attention: vector multiply-adds.
-    AttentionFma "attention.fma" 1.3, 1.09;
+    AttentionFma "attention.fma" 1.3, 0.974;
     /// Attention: vectors of scores.
-    AttentionScore "attention.score" 25.0, 7.23;
+    AttentionScore "attention.score" 25.0, 20.4;
     /// Product of a row and a matrix of activations: vectors of the matrix.
-    GemvVector "gemv.vector" 1.5, 0.928;
+    GemvVector "gemv.vector" 1.5, 0.743;
     /// Instructions of fused or separate element-wise operators, for a vector.
-    Instruction "instruction" 0.5, 0.886;
+    Instruction "instruction" 0.5, 0.843;
     /// Vectors of operands that element-wise operators and epilogues read, and of results that they write.
-    Operand "operand" 1.0, 0.874;
+    Operand "operand" 1.0, 0.511;
     /// Elements that are transposed.
-    TransposeElement "transpose.element" 1.5, 2.13;
+    TransposeElement "transpose.element" 1.5, 1.97;
     /// Elements that are gathered from a table.
-    GatherElement "gather.element" 1.0, 0.12;
+    GatherElement "gather.element" 1.0, 0.0517;
     /// Vectors reduced to the number of their line.
-    ReduceAlong "reduce.along" 6.0, 1.1;
+    ReduceAlong "reduce.along" 6.0, 0.69;
     /// Vectors reduced whose lanes are lines.
-    ReduceVector "reduce.vector" 1.5, 1.83;
+    ReduceVector "reduce.vector" 1.5, 1.4;
     /// Vectors of softmax.
-    SoftmaxVector "softmax.vector" 14.0, 24.5;
+    SoftmaxVector "softmax.vector" 14.0, 17.0;
     /// Vectors of layer normalisation.
-    NormVector "norm.vector" 5.0, 11.1;
+    NormVector "norm.vector" 5.0, 8.59;
     /// Lines along the innermost axis that are reduced to a number.
-    ReduceLine "reduce.line" 40.0, 1.72;
+    ReduceLine "reduce.line" 40.0, 0.0304;
     /// The same of softmax.
-    SoftmaxLine "softmax.line" 40.0, 0.0;
+    SoftmaxLine "softmax.line" 40.0, 29.4;
     /// The same of layer normalisation.
-    NormLine "norm.line" 40.0, 51.7;
+    NormLine "norm.line" 40.0, 23.4;
     /// Largest elements of windows: vectors for each element of the window.
-    PoolVector "pool.vector" 1.5, 1.1;
+    PoolVector "pool.vector" 1.5, 0.715;
     /// Means of windows: the same.
-    PoolMean "pool.mean" 10.0, 30.4;
+    PoolMean "pool.mean" 10.0, 30.1;
     /// Means of windows with a stride: the same.
-    PoolStrided "pool.strided" 20.0, 36.5;
+    PoolStrided "pool.strided" 20.0, 35.8;
     /// Bytes from the second-level cache.
-    L2Bytes "bytes.l2" 0.3, 0.421;
+    L2Bytes "bytes.l2" 0.3, 0.593;
     /// Bytes from the last-level cache.
-    L3Bytes "bytes.l3" 0.5, 0.52;
+    L3Bytes "bytes.l3" 0.5, 0.826;
     /// Bytes from memory.
-    DramBytes "bytes.dram" 0.7, 0.674;
+    DramBytes "bytes.dram" 0.7, 1.12;
     /// Starts of kernels.
-    Launch "launch" 300.0, 110.0;
+    Launch "launch" 300.0, 155.0;
 }
 
 /// Number of terms.
