@@ -8,6 +8,7 @@ mod constraint;
 mod context;
 mod coordinate;
 mod error;
+mod gelu;
 mod kernels;
 mod lowering;
 mod node;

@@ -7,6 +7,7 @@ use sparsec_graph::{BinaryOp as GraphBinary, Op, ScalarExpr, UnaryOp as GraphUna
 use sparsec_tir::{BinaryOp, CompareOp, Expr, Scalar, Type, UnaryOp};
 
 use crate::context::Context;
+use crate::gelu::gelu;
 
 /// A value and its type.
 pub(crate) type Typed = (Expr, Scalar);
@@ -109,6 +110,10 @@ fn emit_unary(b: &mut Context, op: GraphUnary, x: Typed) -> Typed {
         GraphUnary::Silu => {
             let x = named(b, x);
             (x.0.clone() * sigmoid(x.0, s), s)
+        }
+        GraphUnary::Gelu if s == Scalar::F32 => {
+            let x = named(b, x);
+            (gelu(b, x.0), s)
         }
         GraphUnary::Gelu => {
             let x = named(b, x);
