@@ -2,6 +2,7 @@
 """Runs networks with sparsec and with ONNX Runtime and compares every output.
 
     python compare.py --sparsec BINARY --work DIR [--small] [--models a,b] [--patterns dense,un:0.9] [--interpret]
+                      [--threads N]
 
 Builds each network (build.py), prunes it in each pattern (prune.py), and prints one line for each pair: the largest
 difference relative to the output's largest magnitude, which may be 1e-4, over all outputs and all input shapes. The last
@@ -56,6 +57,8 @@ def run_sparsec(args, model, feed, folder):
         command += ["--input", f"{name}={file}"]
     if args.interpret:
         command.append("--interpret")
+    if args.threads:
+        command += ["--threads", str(args.threads)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=args.timeout)
     except subprocess.TimeoutExpired:
@@ -183,6 +186,7 @@ def arguments():
     parser.add_argument("--models", type=lambda s: s.split(","), help="names separated by commas")
     parser.add_argument("--patterns", type=lambda s: s.split(","), help="patterns separated by commas, or dense")
     parser.add_argument("--interpret", action="store_true", help="use sparsec's graph interpreter")
+    parser.add_argument("--threads", type=int, help="threads of a run (default: the command line's)")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run (default 900)")
     parser.add_argument("--keep", action="store_true", help="delete nothing")
     args = parser.parse_args()

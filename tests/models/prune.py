@@ -32,7 +32,12 @@ def parse_pattern(text):
         values = [convert(word) for convert, word in zip(kinds[kind], words)]
     except ValueError:
         raise ValueError(f"pattern {text!r} has a part that is not a number of the right kind") from None
-    in_range = 0 < values[0] <= values[1] if kind == "nm" else 0 <= values[-1] < 1 and min(values[:-1], default=1) > 0
+    if kind == "nm":
+        in_range = 0 < values[0] <= values[1]
+    else:
+        # A whole weight of zeros is a pattern, too; no rows, or no channels at all, are not.
+        fraction = values[-1]
+        in_range = (0 <= fraction < 1 or (kind, fraction) == ("un", 1)) and min(values[:-1], default=1) > 0
     if not in_range:
         raise ValueError(f"pattern {text!r} is out of range")
     return kind, values

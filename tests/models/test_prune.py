@@ -96,7 +96,8 @@ class PruneTest(unittest.TestCase):
         self.assertGreater(survivors, 20)
 
     def test_wrong_patterns_are_refused(self):
-        for text in ("", "un", "un:1", "un:-0.1", "un:x", "nm:5:4", "nm:0:4", "block:0:1:0.5", "block:4:1", "rows:0.5"):
+        numbers = ("un:1.1", "un:-0.1", "un:x", "channel:1", "nm:5:4", "nm:0:4", "block:0:1:0.5")
+        for text in ("", "un", "block:4:1", "rows:0.5", *numbers):
             with self.assertRaises(ValueError, msg=text):
                 prune.parse_pattern(text)
 

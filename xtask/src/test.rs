@@ -27,7 +27,11 @@ pub(crate) fn run() -> Outcome {
         .run()?;
     python::unit_tests()?;
     c_example(&sparsec)?;
-    python::compare(&sparsec, &target_dir().join("models-small"), &["--small"])?;
+    let models = target_dir().join("models-small");
+    python::compare(&sparsec, &models, &["--small"])?;
+    // The ends of sparsity, on more than one thread.
+    let ends = ["--small", "--threads", "2", "--patterns", "un:0.0,un:0.5,un:0.99,un:1.0"];
+    python::compare(&sparsec, &models, &ends)?;
     println!("== all checks passed");
     Ok(())
 }
