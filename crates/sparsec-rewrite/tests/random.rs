@@ -93,3 +93,25 @@ proptest! {
         prop_assert_eq!(rewritten.graph.to_string(), again.graph.to_string());
     }
 }
+
+/// Transposes and paddings of extents of 1, of which one round of rules made more and more, past every limit.
+#[test]
+fn a_round_of_rules_ends() {
+    let steps = [
+        (180, 180, 58, 95),
+        (244, 84, 77, 75),
+        (252, 27, 203, 118),
+        (211, 88, 150, 50),
+        (106, 38, 78, 52),
+        (59, 51, 59, 131),
+        (165, 86, 181, 111),
+        (106, 65, 209, 211),
+        (199, 246, 1, 69),
+        (197, 163, 181, 186),
+        (178, 243, 84, 66),
+        (1, 163, 107, 237),
+    ];
+    let graph = build(&steps);
+    let rewritten = rewrite(&graph, &options()).expect("rewrites");
+    assert_equal(&graph, &rewritten.graph);
+}

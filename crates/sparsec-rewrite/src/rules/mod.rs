@@ -49,6 +49,10 @@ pub(crate) const FAMILIES: [(f64, &[&[Rule]]); 2] = [
     (1.0, &[&fuse::RULES]),
 ];
 
+/// Most e-nodes for each node that a region begins with. Where transposes, reversals and
+/// extents of 1 meet, a dozen nodes have tens of thousands of equals, none of them faster.
+const NODES_FOR_EACH: usize = 500;
+
 /// How the saturation of one family ended.
 pub(crate) struct Saturation {
     /// Rounds of rewriting.
@@ -66,9 +70,10 @@ pub(crate) fn saturate(
     formats: &BTreeMap<ValueId, Vec<Format>>,
 ) -> (EGraph, Vec<Saturation>) {
     let mut log = Vec::new();
+    let most = limits.nodes.min(NODES_FOR_EACH * egraph.total_size().max(1));
     for (share, rules) in FAMILIES {
-        let rewrites: Vec<_> = rules.iter().copied().flatten().filter_map(|rule| rule.rewrite()).collect();
-        let nodes = (limits.nodes as f64 * share) as usize;
+        let nodes = (most as f64 * share) as usize;
+        let rewrites: Vec<_> = rules.iter().copied().flatten().filter_map(|&rule| rewrite(rule, nodes)).collect();
         let (saturated, how) = run(egraph, &rewrites, nodes, limits.iterations);
         egraph = saturated;
         log.push(how);
@@ -79,7 +84,7 @@ pub(crate) fn saturate(
 
 /// Runs some rules alone to saturation.
 pub(crate) fn run_rules(egraph: EGraph, rules: &[Rule], limits: &Limits) -> EGraph {
-    let rewrites: Vec<_> = rules.iter().filter_map(|rule| rule.rewrite()).collect();
+    let rewrites: Vec<_> = rules.iter().filter_map(|&rule| rewrite(rule, limits.nodes)).collect();
     run(egraph, &rewrites, limits.nodes, limits.iterations).0
 }
 
@@ -96,17 +101,24 @@ fn run(egraph: EGraph, rewrites: &[Rewrite<ENode, Tables>], nodes: usize, iterat
     (runner.egraph, how)
 }
 
-impl Rule {
-    fn rewrite(self) -> Option<Rewrite<ENode, Tables>> {
-        // `Rewrite::new` fails only for a pattern with unbound variables, and these rules have no patterns.
-        Rewrite::new(self.name, self, self).ok()
-    }
+/// A rule that offers nothing more to an e-graph of so many nodes. The runner looks at its limit between rounds only,
+/// and within a round each application sees what the ones before it added.
+#[derive(Clone, Copy)]
+struct Limited {
+    rule: Rule,
+    nodes: usize,
 }
 
-impl Searcher<ENode, Tables> for Rule {
+fn rewrite(rule: Rule, nodes: usize) -> Option<Rewrite<ENode, Tables>> {
+    let limited = Limited { rule, nodes };
+    // `Rewrite::new` fails only for a pattern with unbound variables, and these rules have no patterns.
+    Rewrite::new(rule.name, limited, limited).ok()
+}
+
+impl Searcher<ENode, Tables> for Limited {
     fn search_eclass_with_limit(&self, egraph: &EGraph, class: Id, limit: usize) -> Option<SearchMatches<'_, ENode>> {
         let starts = egraph[class].nodes.iter().any(|node| match node {
-            ENode::Op(op, _) => (self.from)(&egraph.analysis.op(*op).op),
+            ENode::Op(op, _) => (self.rule.from)(&egraph.analysis.op(*op).op),
             ENode::Leaf(_) => false,
         });
         (starts && limit > 0).then(|| SearchMatches { eclass: class, substs: vec![Subst::default()], ast: None })
@@ -117,22 +129,25 @@ impl Searcher<ENode, Tables> for Rule {
     }
 }
 
-impl Applier<ENode, Tables> for Rule {
+impl Applier<ENode, Tables> for Limited {
     fn apply_one(
         &self,
         egraph: &mut EGraph,
         class: Id,
         _: &Subst,
         _: Option<&PatternAst<ENode>>,
-        rule: Symbol,
+        name: Symbol,
     ) -> Vec<Id> {
         let class = egraph.find(class);
         let mut changed = Vec::new();
-        for (op, operands) in distinct_ops(egraph, class, |info| (self.from)(&info.op)) {
+        for (op, operands) in distinct_ops(egraph, class, |info| (self.rule.from)(&info.op)) {
+            if egraph.total_size() > self.nodes {
+                break;
+            }
             let info = egraph.analysis.op(op).clone();
-            for (a, b) in (self.offer)(egraph, class, &info, &operands) {
+            for (a, b) in (self.rule.offer)(egraph, class, &info, &operands) {
                 let (a, b) = (egraph.find(a), egraph.find(b));
-                if a != b && egraph[a].data.ty == egraph[b].data.ty && egraph.union_trusted(a, b, rule) {
+                if a != b && egraph[a].data.ty == egraph[b].data.ty && egraph.union_trusted(a, b, name) {
                     changed.push(egraph.find(a));
                 }
             }
