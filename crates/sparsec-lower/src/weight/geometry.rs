@@ -180,8 +180,7 @@ impl Geometry {
             Layout::Compact => problem.cols.reach(),
             Layout::Aligned => 0,
         };
-        let rows = problem.y.shape[2].as_const().map(|d| d.max(1) as usize);
-        let cols = problem.y.shape[3].as_const().map(|d| d.max(1) as usize);
+        let (rows, cols) = (extent(problem, 2), extent(problem, 3));
         let mut best: Option<(f64, Geometry)> = None;
         for vectors in 1..=max_vectors {
             let width = vectors * lanes;
@@ -204,7 +203,7 @@ impl Geometry {
                     continue;
                 }
                 let geometry = Self::of(problem, target, layout, (tile_rows, tile_cols, pitch, vectors));
-                let score = geometry.score(problem, entry_loads, rows, cols);
+                let score = geometry.score(problem, entry_loads);
                 if best.as_ref().is_none_or(|(s, _)| score < *s) {
                     best = Some((score, geometry));
                 }
@@ -244,13 +243,17 @@ impl Geometry {
         const TASKS: usize = 8;
         /// Outputs that a share has at least: with fewer, few rows find a partner.
         const OUTPUTS: usize = 64;
-        let tiles = |axis: usize, tile: usize| {
-            problem.y.shape[axis].as_const().map_or(NOMINAL_EXTENT, |d| d.max(1) as usize).div_ceil(tile)
-        };
-        let tasks = tiles(0, 1) * tiles(2, self.tile_rows) * tiles(3, self.tile_cols);
+        let batch = extent(problem, 0).unwrap_or(NOMINAL_EXTENT);
+        let tasks = batch * self.tiles(problem);
         let products = problem.m as f64 * problem.k() as f64 * problem.density * self.vectors as f64;
         let affordable = 1.0 + products / (25.0 * self.pack_cycles(problem)).max(1.0);
         TASKS.div_ceil(tasks).min(affordable as usize).min(problem.m / OUTPUTS).max(1)
+    }
+
+    /// Tiles of an image.
+    fn tiles(&self, problem: &WeightProblem) -> usize {
+        let along = |axis: usize, tile: usize| extent(problem, axis).unwrap_or(NOMINAL_EXTENT).div_ceil(tile);
+        along(2, self.tile_rows) * along(3, self.tile_cols)
     }
 
     /// Predicted cycles to pack the windows of a tile.
@@ -262,14 +265,13 @@ impl Geometry {
 
     /// Predicted cycles of a tile and output row, times the number of tiles. Fitted to single layers of ResNet-50 and
     /// BERT at 90 % sparsity (Zen 4); `entry_loads` is what a stored entry takes beside its vectors of X.
-    fn score(&self, problem: &WeightProblem, entry_loads: f64, rows: Option<usize>, cols: Option<usize>) -> f64 {
+    fn score(&self, problem: &WeightProblem, entry_loads: f64) -> f64 {
         /// Cycles of a multiply-add with a vector of X in the window, misses of the first-level cache included.
         const MULTIPLY: f64 = 1.15;
         /// Cycles for a vector of partial sums to come from the second-level cache and go back.
         const PARTIAL: f64 = 4.0;
         /// Cycles to begin and end a row.
         const ROW: f64 = 8.0;
-        let tiles = |extent: Option<usize>, tile: usize| extent.unwrap_or(NOMINAL_EXTENT).div_ceil(tile) as f64;
         let entries = problem.k() as f64 * problem.density;
         let vectors = self.vectors as f64;
         let partial = match self.parts(problem) {
@@ -280,6 +282,11 @@ impl Geometry {
             + partial
             + self.parts(problem) as f64 * ROW
             + self.pack_cycles(problem) / problem.m as f64;
-        tiles(rows, self.tile_rows) * tiles(cols, self.tile_cols) * row
+        self.tiles(problem) as f64 * row
     }
+}
+
+/// An extent of the result, where it is known.
+fn extent(problem: &WeightProblem, axis: usize) -> Option<usize> {
+    problem.y.shape[axis].as_const().map(|d| d.max(1) as usize)
 }

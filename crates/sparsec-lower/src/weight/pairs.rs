@@ -170,10 +170,13 @@ pub(crate) fn groups_of(
 /// Deals the rows of a weight into shares of about equally many nonzeros: each row, the longest first, goes to the share
 /// that has the fewest. Rows of a share are in ascending order.
 pub(crate) fn deal(weight: &[f32], k: usize, shares: usize) -> Vec<Vec<usize>> {
+    if shares <= 1 {
+        return vec![(0..weight.len() / k.max(1)).collect()];
+    }
     let lengths = weight.chunks_exact(k).map(|line| line.iter().filter(|v| **v != 0.0).count());
     let mut rows: Vec<(usize, usize)> = lengths.enumerate().map(|(row, n)| (n, row)).collect();
     rows.sort_by_key(|&(n, row)| (std::cmp::Reverse(n), row));
-    let mut dealt = vec![(0, Vec::new()); shares.max(1)];
+    let mut dealt = vec![(0, Vec::new()); shares];
     for (n, row) in rows {
         // Rows that are equally long, even empty ones, go round.
         if let Some(share) = dealt.iter_mut().min_by_key(|(sum, rows)| (*sum, rows.len())) {

@@ -2,7 +2,8 @@
 //!
 //! This follows `Geometry` of `sparsec-lower`, which this crate can't ask: the two are neighbours, and a format is chosen
 //! long before a schedule exists. It needs to be right about how much is computed, packed and kept between
-//! partitions, not about addresses.
+//! partitions, not about addresses. Its score is simpler than that of the lowering, whose costs were fitted to one family of
+//! kernels, so where two tiles are nearly as good the two may differ.
 
 use super::Machine;
 
@@ -92,7 +93,7 @@ const WINDOW_SHARE: f64 = 1.25;
 const MOST_PLANES: usize = 6;
 
 impl Tile {
-    /// The tile that the lowering takes.
+    /// A tile as the lowering might take it.
     pub(crate) fn choose(image: &Image, wish: Wish, machine: &Machine) -> Tile {
         let lanes = machine.vector_lanes as usize;
         let (vertical, horizontal) = image.windows;
