@@ -1,5 +1,6 @@
 //! Helpers shared by the end-to-end tests and by the program `fuzz`.
 
+pub mod conformance;
 pub mod limited;
 pub mod models;
 pub mod mutate;

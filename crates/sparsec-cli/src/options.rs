@@ -8,6 +8,7 @@ use sparsec::machine_file::MachineFile;
 use sparsec::{CompileOptions, Format, Target};
 
 use crate::failure::Failure;
+use crate::tensors;
 
 /// What a model is compiled for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -28,6 +29,10 @@ pub(crate) struct ModelArguments {
     /// Fix a dimension that the model leaves open
     #[arg(long = "dim", value_name = "NAME=N", value_parser = parse_dim)]
     pub(crate) dims: Vec<(String, i64)>,
+
+    /// Make a constant of an input: an array of NumPy (.npy), or a tensor of ONNX (.pb)
+    #[arg(long = "bind", value_name = "INPUT=FILE", value_parser = parse_input)]
+    pub(crate) bind: Vec<(String, PathBuf)>,
 
     /// What to compile for
     #[arg(long, value_enum, default_value_t)]
@@ -63,6 +68,9 @@ impl ModelArguments {
             options.machine = Some(machine.map_err(Failure::input)?);
         }
         options.dims = unique("--dim", &self.dims)?;
+        for (input, file) in unique("--bind", &self.bind)? {
+            options.bind.insert(input, tensors::read_file(&file)?);
+        }
         options.formats = unique("--format", &self.formats)?;
         Ok(options)
     }

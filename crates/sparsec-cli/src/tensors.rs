@@ -1,7 +1,7 @@
 //! Arrays of files and of the compiler, as the runtime takes them; seeded inputs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sparsec::graph::{Bindings, DType, Graph, TensorData, TensorType, Value};
 use sparsec_runtime::Tensor;
@@ -22,6 +22,16 @@ pub(crate) fn from_runtime(tensor: &Tensor) -> Result<TensorData, Failure> {
     Ok(TensorData { dtype, shape, bytes: tensor.bytes().to_vec().into() })
 }
 
+/// The array of a file: ONNX's encoding of one tensor where the name ends in `.pb`, NumPy's otherwise.
+pub(crate) fn read_file(file: &Path) -> Result<TensorData, Failure> {
+    if file.extension().is_none_or(|extension| extension != "pb") {
+        return sparsec::npy::read(file).map_err(Failure::input);
+    }
+    let bytes = std::fs::read(file).map_err(|e| Failure::in_file(file, e))?;
+    let (_, data) = sparsec::onnx::proto::decode_tensor(bytes.into()).map_err(|e| Failure::in_file(file, e))?;
+    Ok(data)
+}
+
 /// The arrays of the files, in the order of the graph's inputs, checked against their types.
 pub(crate) fn read_inputs(graph: &Graph, files: &[(String, PathBuf)]) -> Result<Vec<TensorData>, Failure> {
     let mut arrays = BTreeMap::new();
@@ -33,7 +43,7 @@ pub(crate) fn read_inputs(graph: &Graph, files: &[(String, PathBuf)]) -> Result<
                 known.join(", ")
             )));
         }
-        if arrays.insert(name.as_str(), (sparsec::npy::read(file).map_err(Failure::input)?, file)).is_some() {
+        if arrays.insert(name.as_str(), (read_file(file)?, file)).is_some() {
             return Err(Failure::usage(format!("input `{name}` is given twice")));
         }
     }

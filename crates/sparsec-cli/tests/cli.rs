@@ -225,6 +225,7 @@ fn failures_say_what_to_do() {
     assert!(message(path, 1, &["run", "p.onnx", "--output-dir", "o"]).contains("--input x=FILE.npy"));
     assert!(message(path, 1, &["run", "p.onnx", "--output-dir", "o", "--input", "z=x.npy"]).contains("inputs are: x"));
     assert!(message(path, 1, &["inspect", "p.onnx", "--dim", "seq=3"]).contains("batch"));
+    assert!(message(path, 1, &["inspect", "p.onnx", "--bind", "z=x.npy"]).contains("inputs are: x"));
     assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--cpu", "z80"]).contains("z80"));
     assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--target", "cuda"]).contains("cuda"));
     assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--print-after", "nope"]).contains("rewrite"));

@@ -46,6 +46,14 @@ pub enum OnnxError {
         /// The names that the model has.
         known: Vec<String>,
     },
+    /// A value was given for an input that the model does not have.
+    #[error("the model has no input named `{name}` to bind\nIts inputs are: {}.", known.join(", "))]
+    UnknownInput {
+        /// The name that was bound.
+        name: String,
+        /// The names that the model has.
+        known: Vec<String>,
+    },
     /// A dimension was bound to a negative number.
     #[error("dimension `{name}` cannot be {value}: bind it to a number that is not negative")]
     NegativeDim {
@@ -164,12 +172,17 @@ pub enum Fault {
         message: String,
     },
     /// A value must be known when the model is compiled, and is not.
-    #[error("{what} must be known when the model is compiled, but is computed from run-time data{}", dim_hint(dims))]
+    #[error(
+        "{what} must be known when the model is compiled, but is computed from run-time data{}",
+        hint(dims, inputs)
+    )]
     Unresolved {
         /// The value.
         what: String,
         /// Names of unknown dimensions that may be to blame.
         dims: Vec<String>,
+        /// Names of the model's inputs that it is computed from.
+        inputs: Vec<String>,
     },
     /// A form of the operator that is not supported.
     #[error("{0} is not supported")]
@@ -242,12 +255,17 @@ fn known_dims(known: &[String]) -> String {
     }
 }
 
-fn dim_hint(dims: &[String]) -> String {
-    if dims.is_empty() {
-        return String::new();
+fn hint(dims: &[String], inputs: &[String]) -> String {
+    let mut text = String::new();
+    if !dims.is_empty() {
+        let options: Vec<String> = dims.iter().map(|d| format!("--dim {d}=N")).collect();
+        text.push_str(&format!("; fix the unknown dimensions that it depends on: {}", options.join(" ")));
     }
-    let options: Vec<String> = dims.iter().map(|d| format!("--dim {d}=N")).collect();
-    format!("; fix the unknown dimensions that it depends on: {}", options.join(" "))
+    if !inputs.is_empty() {
+        let options: Vec<String> = inputs.iter().map(|i| format!("--bind {i}=FILE.npy")).collect();
+        text.push_str(&format!("; give the inputs that it depends on a constant value: {}", options.join(" ")));
+    }
+    text
 }
 
 fn unsupported_text(ops: &[UnsupportedOp]) -> String {

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use sparsec_graph::Graph;
+use sparsec_graph::{Graph, TensorData};
 
 pub use error::{Fault, OnnxError, Place, Problem, TensorError, UnsupportedOp};
 pub use import::supported_ops;
@@ -34,6 +34,9 @@ pub use prune::{PatternError, PruneError, PrunePattern, PruneReport, PrunedTenso
 pub struct Options {
     /// Values for named dimensions of the inputs: `batch` -> 1 makes every `batch` the constant 1.
     pub dims: BTreeMap<String, i64>,
+    /// Values for inputs: the model has these inputs no more, and where it reads them, constants. A name that the shape
+    /// of such an input has for an extent is bound to what the value has there.
+    pub bind: BTreeMap<String, TensorData>,
 }
 
 /// Reads a model from a file, which stays mapped for as long as the graph has weights in it; the

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use sparsec_graph::Format;
+use sparsec_graph::{Format, TensorData};
 use sparsec_llvm::Target;
 use sparsec_rewrite::Machine;
 
@@ -61,6 +61,8 @@ pub struct CompileOptions {
     pub name: Option<String>,
     /// Values for dimensions that the model leaves open: they are constants from then on.
     pub dims: BTreeMap<String, i64>,
+    /// Values for inputs of the model, by name: they are constants from then on, and the library has no such inputs.
+    pub bind: BTreeMap<String, TensorData>,
     /// Values that open dimensions are assumed to have where time is predicted; code works for all values.
     pub nominal: BTreeMap<String, i64>,
     /// Formats for weights by name, whatever they cost.
@@ -85,6 +87,7 @@ impl CompileOptions {
             target,
             name: None,
             dims: BTreeMap::new(),
+            bind: BTreeMap::new(),
             nominal: BTreeMap::new(),
             formats: BTreeMap::new(),
             machine: None,

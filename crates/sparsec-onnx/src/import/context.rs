@@ -130,25 +130,33 @@ impl Context {
         ints.ok_or_else(|| self.unresolved(x, what))
     }
 
-    /// The error that an operand is not known, with the dimensions that are to blame.
+    /// The error that an operand is not known, with the dimensions and the inputs that are to blame.
     pub(crate) fn unresolved(&self, x: Operand, what: &str) -> Fault {
-        let mut symbols = BTreeSet::new();
+        let (mut symbols, mut inputs) = (BTreeSet::new(), BTreeSet::new());
         match (self.ints(x), &self.slots[x.0].source) {
             (Some(ints), _) => ints.iter().for_each(|d| d.collect_symbols(&mut symbols)),
-            (None, Source::Value(value)) => self.collect_shape_symbols(*value, &mut symbols),
+            (None, Source::Value(value)) => self.collect_origins(*value, &mut symbols, &mut inputs),
             (None, _) => {}
         }
         let dims = symbols.iter().map(|s| s.name().to_owned()).collect();
-        Fault::Unresolved { what: what.to_owned(), dims }
+        Fault::Unresolved { what: what.to_owned(), dims, inputs: inputs.into_iter().collect() }
     }
 
-    /// The symbols of all extents that the computation of a value reads.
-    fn collect_shape_symbols(&self, value: ValueId, symbols: &mut BTreeSet<sparsec_graph::Symbol>) {
+    /// The symbols of all extents, and the inputs of the model, that the computation of a value reads.
+    fn collect_origins(
+        &self,
+        value: ValueId,
+        symbols: &mut BTreeSet<sparsec_graph::Symbol>,
+        inputs: &mut BTreeSet<String>,
+    ) {
         let (mut stack, mut seen) = (vec![value], BTreeSet::from([value]));
         while let Some(value) = stack.pop() {
             // A hint is not worth more time than this.
             if seen.len() > 1000 {
                 return;
+            }
+            if self.graph.inputs().contains(&value) {
+                inputs.insert(self.graph.value(value).name.clone());
             }
             let Some(node) = self.graph.producer(value).map(|n| self.graph.node(n)) else { continue };
             if let Op::ShapeOf(dims) = &node.op {

@@ -21,6 +21,7 @@ impl Import {
             return Err(OnnxError::NegativeDim { name: name.clone(), value });
         }
         let mut symbols = Symbols::new(graph, options);
+        self.bound_inputs(graph, options, &mut symbols)?;
         for input in &graph.input {
             let name = input.name();
             if self.names.contains_key(name)
@@ -46,6 +47,24 @@ impl Import {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes constants of the inputs that have a value, which must be of the declared type.
+    fn bound_inputs(&mut self, graph: &GraphProto, options: &Options, symbols: &mut Symbols) -> Result<(), OnnxError> {
+        for (name, data) in &options.bind {
+            let is_free = |input: &&ValueInfoProto| !self.names.contains_key(input.name());
+            let Some(input) = graph.input.iter().filter(is_free).find(|input| input.name() == name) else {
+                let known = graph.input.iter().filter(is_free).map(|input| input.name().to_owned()).collect();
+                return Err(OnnxError::UnknownInput { name: name.clone(), known });
+            };
+            let ty = input_type(input, symbols).and_then(|ty| symbols.unify(&ty, &data.ty()));
+            let operand = ty.map(|()| self.cx.add_data(name, data.clone()));
+            let defined = self.define(name, operand.as_ref().ok().copied());
+            if let Err(fault) = operand.and(defined) {
+                self.report(Place::Input(name.clone()), fault);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -106,6 +125,30 @@ impl Symbols {
         let bound: BTreeMap<Symbol, Dim> =
             self.bound.iter().map(|(n, &v)| (Symbol::new(n), Dim::constant(v))).collect();
         dim.substitute(&bound)
+    }
+
+    /// Binds the names in a declared type to the extents of a value of it.
+    fn unify(&mut self, declared: &TensorType, found: &TensorType) -> Result<(), Fault> {
+        let misfit = || Fault::invalid(format!("the value to bind is {found}, the model takes {declared}"));
+        if declared.dtype != found.dtype || declared.rank() != found.rank() {
+            return Err(misfit());
+        }
+        for (dim, extent) in declared.shape.iter().zip(&found.shape) {
+            let bound = |s: &Symbol| self.bound.get(s.name()).map(|&v| (s.clone(), Dim::constant(v)));
+            let mut names = BTreeSet::new();
+            dim.collect_symbols(&mut names);
+            let dim = dim.substitute(&names.iter().filter_map(bound).collect());
+            match (dim.as_const(), extent.as_const()) {
+                (Some(a), Some(b)) if a != b => return Err(misfit()),
+                (None, Some(value)) => {
+                    if let Some(name) = names.iter().find(|s| dim == Dim::sym(s.name())) {
+                        self.bound.insert(name.name().to_owned(), value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn fresh(&mut self) -> Dim {

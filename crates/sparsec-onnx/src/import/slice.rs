@@ -99,7 +99,8 @@ fn bound(extent: &Dim, bound: &Dim) -> Result<Dim, Fault> {
             let mut symbols = Default::default();
             bound.collect_symbols(&mut symbols);
             let dims = symbols.iter().map(|s| s.name().to_owned()).collect();
-            return Err(Fault::Unresolved { what: format!("the sign of the bound {bound}"), dims });
+            let what = format!("the sign of the bound {bound}");
+            return Err(Fault::Unresolved { what, dims, inputs: Vec::new() });
         }
     };
     match extent.as_const() {

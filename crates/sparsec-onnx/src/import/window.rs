@@ -67,7 +67,8 @@ impl Window {
                     let mut symbols = Default::default();
                     shape[i + 2].collect_symbols(&mut symbols);
                     let dims = symbols.iter().map(|s| s.name().to_owned()).collect();
-                    return Err(Fault::Unresolved { what: format!("the extent of dimension {}", i + 2), dims });
+                    let what = format!("the extent of dimension {}", i + 2);
+                    return Err(Fault::Unresolved { what, dims, inputs: Vec::new() });
                 }
             };
             let small = total / 2;

@@ -28,7 +28,7 @@ fn reshape_by_computed_shape() {
 
 #[test]
 fn symbols_bound_to_numbers() {
-    let options = Options { dims: [("batch".to_owned(), 1)].into() };
+    let options = Options { dims: [("batch".to_owned(), 1)].into(), ..Options::default() };
     let graph = read(heads().bytes(), &options).expect("the model is read");
     assert_snapshot!(graph.to_string());
 }
@@ -127,13 +127,13 @@ fn unresolved_values_name_the_dimension() {
     the model cannot be compiled:
       node `positions` (Range): limit must be known when the model is compiled, but is computed from run-time data; fix the unknown dimensions that it depends on: --dim n=N
     ");
-    let options = Options { dims: [("n".to_owned(), 3)].into() };
+    let options = Options { dims: [("n".to_owned(), 3)].into(), ..Options::default() };
     assert_snapshot!(read(model.bytes(), &options).expect("the model is read").to_string());
 }
 
 #[test]
 fn dimensions_that_are_not_there() {
-    let bind = |name: &str, value| Options { dims: [(name.to_owned(), value)].into() };
+    let bind = |name: &str, value| Options { dims: [(name.to_owned(), value)].into(), ..Options::default() };
     assert_snapshot!(read(heads().bytes(), &bind("tokens", 1)).expect_err("no such name"), @r"
     the model has no dimension named `tokens` to bind
     Its dimensions are: batch, seq.
@@ -151,4 +151,30 @@ fn gathered_tokens() {
     let y = model.run(&[TensorData::i64(&[1, 2], vec![-1, 0])]);
     assert_eq!(y.shape, [1, 2, 2]);
     assert_eq!(y.as_f32().as_deref(), Some(&[0.5, -0.6, 0.1, -0.2][..]));
+}
+
+#[test]
+fn inputs_bound_to_values() {
+    let model =
+        Model::new(13).input("x", FLOAT, "n 4").input("s", INT64, "r").node("Reshape", "x s", "y", vec![]).output("y");
+    let bind = |name: &str, data| Options { bind: [(name.to_owned(), data)].into(), ..Options::default() };
+    let error = read(model.bytes(), &Options::default()).expect_err("the shape must be known");
+    assert!(error.to_string().contains("--bind s=FILE.npy"), "{error}");
+
+    let graph = read(model.bytes(), &bind("s", TensorData::i64(&[2], vec![2, -1]))).expect("the shape is known");
+    let inputs: Vec<&str> = graph.inputs().iter().map(|&v| graph.value(v).name.as_str()).collect();
+    assert_eq!(inputs, ["x"]);
+    assert_eq!(graph.ty(graph.outputs()[0].1).rank(), 2);
+
+    // The extents of a value are those of the other inputs that have them by the same name.
+    let same = Model::new(13).input("x", FLOAT, "n").input("y", FLOAT, "n").node("Add", "x y", "z", vec![]).output("z");
+    let graph = read(same.bytes(), &bind("y", TensorData::f32(&[3], vec![1.; 3]))).expect("the types agree");
+    assert_eq!(graph.ty(graph.inputs()[0]).const_shape(), Some(vec![3]));
+
+    for data in [TensorData::f32(&[1], vec![1.]), TensorData::i64(&[1, 1], vec![1])] {
+        let error = read(model.bytes(), &bind("s", data)).expect_err("the types differ");
+        assert!(error.to_string().contains("the model takes i64[r]"), "{error}");
+    }
+    let error = read(model.bytes(), &bind("z", TensorData::i64(&[1], vec![1]))).expect_err("there is no `z`");
+    assert!(error.to_string().contains("Its inputs are: x, s."), "{error}");
 }

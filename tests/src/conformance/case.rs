@@ -1,0 +1,162 @@
+//! A case on disk.
+//!
+//! `node`, `simple` and `pytorch-*` hold a folder a case: `model.onnx` and `test_data_set_N/{input,output}_N.pb`.
+//! `light` holds networks whose weights are computed from constants: `NAME.onnx` and `NAME_output_N.pb`, and the inputs
+//! are the numbers from 0 below 1 in equal steps.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sparsec::graph::TensorData;
+use sparsec_onnx::proto::tensor_proto::DataType;
+use sparsec_onnx::proto::tensor_shape_proto::dimension::Value as Extent;
+use sparsec_onnx::proto::{self, ModelProto, ValueInfoProto, type_proto};
+
+/// Folders of cases.
+pub const FOLDERS: [&str; 5] = ["node", "simple", "light", "pytorch-operator", "pytorch-converted"];
+
+/// Inputs and the outputs that they must give, in the order of the model.
+#[derive(Clone, Debug)]
+pub struct DataSet {
+    /// The inputs.
+    pub inputs: Vec<TensorData>,
+    /// The outputs.
+    pub outputs: Vec<TensorData>,
+}
+
+/// A case in memory.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The model's bytes.
+    pub model: Bytes,
+    /// The folder of the model.
+    pub folder: PathBuf,
+    /// Names of the inputs that the data have values for.
+    pub inputs: Vec<String>,
+    /// The data.
+    pub sets: Vec<DataSet>,
+}
+
+/// Why a case can't be read.
+#[derive(Clone, Debug)]
+pub enum Unreadable {
+    /// It passes what no compiled model takes.
+    Skipped(String),
+    /// Its tensors can't be decoded.
+    Failed(String),
+}
+
+/// Names of all cases below `data`, sorted within each folder.
+///
+/// # Errors
+/// Where a folder can't be listed.
+pub fn all(data: &Path) -> std::io::Result<Vec<String>> {
+    let mut cases = Vec::new();
+    for folder in FOLDERS {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(data.join(folder))? {
+            let path = entry?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if path.join("model.onnx").is_file() || (folder == "light" && path.extension().is_some_and(|e| e == "onnx"))
+            {
+                names.push(format!("{folder}/{name}"));
+            }
+        }
+        names.sort();
+        cases.extend(names);
+    }
+    Ok(cases)
+}
+
+/// Reads a case.
+///
+/// # Errors
+/// Where it can't be read, or holds what a compiled model can't take.
+pub fn read(data: &Path, name: &str) -> Result<Case, Unreadable> {
+    let is_light = name.starts_with("light/");
+    let folder = if is_light { data.join("light") } else { data.join(name) };
+    let file = if is_light { data.join(format!("{name}.onnx")) } else { folder.join("model.onnx") };
+    let model = read_bytes(&file)?;
+    let decoded = proto::decode(model.clone()).map_err(|e| Unreadable::Failed(e.to_string()))?;
+    let inputs = free_inputs(&decoded);
+    let outputs: Vec<&ValueInfoProto> = decoded.graph.iter().flat_map(|g| &g.output).collect();
+    for port in inputs.iter().chain(&outputs) {
+        check_type(port)?;
+    }
+    let sets = if is_light {
+        let inputs = inputs.iter().map(|input| ramp(input)).collect::<Result<_, _>>()?;
+        let output = |i| tensor(&data.join(format!("{name}_output_{i}.pb")));
+        vec![DataSet { inputs, outputs: (0..outputs.len()).map(output).collect::<Result<_, _>>()? }]
+    } else {
+        let mut sets = Vec::new();
+        while let Some(set) = data_set(&folder.join(format!("test_data_set_{}", sets.len())), outputs.len())? {
+            sets.push(set);
+        }
+        sets
+    };
+    if sets.is_empty() {
+        return Err(Unreadable::Failed("no test data".to_owned()));
+    }
+    let inputs = inputs.iter().map(|input| input.name().to_owned()).collect();
+    Ok(Case { model, folder, inputs, sets })
+}
+
+/// Inputs that are not weights with a declaration.
+fn free_inputs(model: &ModelProto) -> Vec<&ValueInfoProto> {
+    let Some(graph) = &model.graph else { return Vec::new() };
+    let is_weight = |name: &str| graph.initializer.iter().any(|weight| weight.name() == name);
+    graph.input.iter().filter(|input| !is_weight(input.name())).collect()
+}
+
+fn check_type(port: &ValueInfoProto) -> Result<(), Unreadable> {
+    let skipped = |what: &str| Err(Unreadable::Skipped(format!("inputs or outputs of type {what}")));
+    match port.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) if tensor.elem_type() == DataType::String as i32 => {
+            skipped("string")
+        }
+        Some(type_proto::Value::TensorType(_)) | None => Ok(()),
+        Some(type_proto::Value::SequenceType(_)) => skipped("sequence"),
+        Some(type_proto::Value::OptionalType(_)) => skipped("optional"),
+        Some(_) => skipped("map or sparse tensor"),
+    }
+}
+
+fn data_set(folder: &Path, outputs: usize) -> Result<Option<DataSet>, Unreadable> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let file = |kind: &str, i: usize| folder.join(format!("{kind}_{i}.pb"));
+    let count = (0..).take_while(|&i| file("input", i).is_file()).count();
+    let inputs = (0..count).map(|i| tensor(&file("input", i))).collect::<Result<_, _>>()?;
+    let outputs = (0..outputs).map(|i| tensor(&file("output", i))).collect::<Result<_, _>>()?;
+    Ok(Some(DataSet { inputs, outputs }))
+}
+
+fn read_bytes(file: &Path) -> Result<Bytes, Unreadable> {
+    std::fs::read(file).map(Bytes::from).map_err(|e| Unreadable::Failed(format!("{}: {e}", file.display())))
+}
+
+fn tensor(file: &Path) -> Result<TensorData, Unreadable> {
+    match proto::decode_tensor(read_bytes(file)?) {
+        Ok((_, data)) => Ok(data),
+        Err(sparsec_onnx::OnnxError::Invalid { problems }) => {
+            let faults: Vec<String> = problems.iter().map(|p| p.fault.to_string()).collect();
+            Err(Unreadable::Failed(faults.join("; ")))
+        }
+        Err(error) => Err(Unreadable::Failed(error.to_string())),
+    }
+}
+
+/// The numbers `0/n`, `1/n`, ... below 1 in the shape of an input; an open extent is 1.
+fn ramp(input: &ValueInfoProto) -> Result<TensorData, Unreadable> {
+    let Some(type_proto::Value::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(Unreadable::Failed("an input without a type".to_owned()));
+    };
+    let extent = |value: &Option<Extent>| match value {
+        Some(Extent::DimValue(n)) => usize::try_from(*n).unwrap_or(1),
+        _ => 1,
+    };
+    let shape: Vec<usize> = ty.shape.iter().flat_map(|s| &s.dim).map(|d| extent(&d.value)).collect();
+    let count: usize = shape.iter().product();
+    Ok(TensorData::f32(&shape, (0..count).map(|i| (i as f64 / count as f64) as f32).collect()))
+}

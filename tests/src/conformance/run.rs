@@ -1,0 +1,173 @@
+//! One case: read, interpreted, compiled, loaded, run, compared.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sparsec::graph::TensorData;
+use sparsec::graph::interp::interpret;
+use sparsec::{CompileError, CompileOptions, Emit, ModelSource, Output, Silent, Target};
+use sparsec_onnx::{Fault, OnnxError};
+use sparsec_runtime::{DType, Model, Tensor};
+
+use super::case::{self, Case, DataSet, Unreadable};
+use super::{Outcome, Report, compare, reason};
+
+/// Runs a case in both ways, or in the interpreter alone.
+#[must_use]
+pub fn run(data: &Path, name: &str, target: Option<&Target>) -> Report {
+    let report = |native: Option<Outcome>, interpreted| Report { case: name.to_owned(), native, interpreted };
+    match case::read(data, name) {
+        Ok(case) => {
+            let interpreted = settle(caught(|| interpreted(&case)));
+            let native = target.map(|target| settle(caught(|| native(&case, target))));
+            report(native, interpreted)
+        }
+        Err(unreadable) => {
+            let outcome = match unreadable {
+                Unreadable::Skipped(reason) => Outcome::Skipped { reason },
+                Unreadable::Failed(message) => reason::failed(&format!("test data: {message}"), message),
+            };
+            report(target.map(|_| outcome.clone()), outcome)
+        }
+    }
+}
+
+/// Names of inputs that were bound, or what went wrong.
+type Run = Result<Vec<String>, Outcome>;
+
+fn settle(run: Run) -> Outcome {
+    run.map_or_else(|outcome| outcome, |bound| Outcome::Passed { bound })
+}
+
+/// A panic is a failure with its message and place.
+fn caught(run: impl FnOnce() -> Run) -> Run {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    result.unwrap_or_else(|_| {
+        let message = super::worker::last_panic();
+        Err(reason::failed(&format!("panic: {message}"), &message))
+    })
+}
+
+fn interpreted(case: &Case) -> Run {
+    let mut names = Vec::new();
+    for set in &case.sets {
+        let read = |bind: &Constants| {
+            let options = sparsec_onnx::Options { bind: bind.clone(), ..Default::default() };
+            sparsec_onnx::read_bytes(case.model.clone(), Some(&case.folder), &options)
+        };
+        let (graph, bound) = binding(case, set, read, |e| Some(e), |e| reason::unread(&e))?;
+        let inputs: Vec<TensorData> = free(case, set, &bound).into_iter().cloned().collect();
+        let outputs = interpret(&graph, &inputs).map_err(|e| reason::uninterpreted(&e))?;
+        check(&outputs, set)?;
+        names = bound.into_keys().collect();
+    }
+    Ok(names)
+}
+
+fn native(case: &Case, target: &Target) -> Run {
+    let system = |e: std::io::Error| reason::failed("system", e);
+    let folder = tempfile::TempDir::with_prefix("sparsec-node-").map_err(system)?;
+    let mut names = Vec::new();
+    let mut loaded: Option<(Model, Constants)> = None;
+    for (i, set) in case.sets.iter().enumerate() {
+        // One library serves all data, unless some of them are compiled into it.
+        if loaded.as_ref().is_none_or(|(_, bound)| !bound.is_empty()) {
+            let output = folder.path().join(i.to_string());
+            let compile = |bind: &Constants| compile(case, target, bind, &output);
+            let ((), bound) = binding(case, set, compile, unread, |e| reason::uncompiled(&e))?;
+            let model = Model::load(output.join("libcase.so"), "case").map_err(|e| reason::failed("not loaded", e))?;
+            names = bound.keys().cloned().collect();
+            loaded = Some((model, bound));
+        }
+        let Some((model, bound)) = &mut loaded else { continue };
+        let inputs = free(case, set, bound).into_iter().map(to_runtime).collect::<Result<Vec<_>, _>>()?;
+        let outputs = model.run(&inputs).map_err(|e| reason::failed(&format!("run: {e}"), &e))?;
+        let outputs = outputs.iter().map(from_runtime).collect::<Result<Vec<_>, _>>()?;
+        check(&outputs, set)?;
+    }
+    Ok(names)
+}
+
+fn compile(case: &Case, target: &Target, bind: &Constants, output: &Path) -> Result<(), CompileError> {
+    let source =
+        ModelSource::Bytes { name: "case".to_owned(), bytes: case.model.clone(), folder: Some(case.folder.clone()) };
+    let mut options = CompileOptions::new(target.clone());
+    options.bind = bind.clone();
+    options.output = Some(Output { folder: output.to_path_buf(), emit: [Emit::Shared].into() });
+    sparsec::compile(source, &options, &mut Silent).map(|_| ())
+}
+
+fn unread(error: &CompileError) -> Option<&OnnxError> {
+    match error {
+        CompileError::Read { source, .. } => Some(source),
+        _ => None,
+    }
+}
+
+/// Inputs that are constants.
+type Constants = BTreeMap<String, TensorData>;
+
+/// Reads or compiles a model; where that takes inputs to be known, these become constants, and it is tried again.
+fn binding<T, E>(
+    case: &Case,
+    set: &DataSet,
+    mut attempt: impl FnMut(&Constants) -> Result<T, E>,
+    unread: fn(&E) -> Option<&OnnxError>,
+    fail: impl Fn(E) -> Outcome,
+) -> Result<(T, Constants), Outcome> {
+    let mut bound = Constants::new();
+    loop {
+        let error = match attempt(&bound) {
+            Ok(result) => return Ok((result, bound)),
+            Err(error) => error,
+        };
+        let before = bound.len();
+        for name in unread(&error).map(demanded).unwrap_or_default() {
+            if let Some(value) = case.inputs.iter().zip(&set.inputs).find(|(input, _)| **input == name) {
+                bound.insert(name, value.1.clone());
+            }
+        }
+        if bound.len() == before {
+            return Err(fail(error));
+        }
+    }
+}
+
+/// Inputs that must be constants.
+fn demanded(error: &OnnxError) -> Vec<String> {
+    let OnnxError::Invalid { problems } = error else { return Vec::new() };
+    let inputs = problems.iter().filter_map(|problem| match &problem.fault {
+        Fault::Unresolved { inputs, .. } => Some(inputs.clone()),
+        _ => None,
+    });
+    inputs.flatten().collect()
+}
+
+/// The inputs that are left.
+fn free<'a>(case: &Case, set: &'a DataSet, bound: &Constants) -> Vec<&'a TensorData> {
+    case.inputs.iter().zip(&set.inputs).filter(|(name, _)| !bound.contains_key(*name)).map(|(_, data)| data).collect()
+}
+
+fn check(found: &[TensorData], set: &DataSet) -> Result<(), Outcome> {
+    if found.len() != set.outputs.len() {
+        let detail = format!("{} outputs instead of {}", found.len(), set.outputs.len());
+        return Err(reason::failed("wrong number of outputs", detail));
+    }
+    for (i, (found, expected)) in found.iter().zip(&set.outputs).enumerate() {
+        compare::compare(i, found, expected).map_err(|(group, detail)| reason::failed(&group, detail))?;
+    }
+    Ok(())
+}
+
+fn to_runtime(data: &TensorData) -> Result<Tensor, Outcome> {
+    let shape: Vec<i64> = data.shape.iter().map(|&d| d as i64).collect();
+    let name = data.dtype.name();
+    let dtype = DType::from_name(name).ok_or_else(|| reason::failed("run: element type", name))?;
+    Tensor::from_bytes(dtype, &shape, &data.bytes).map_err(|e| reason::failed("run: input", e))
+}
+
+fn from_runtime(tensor: &Tensor) -> Result<TensorData, Outcome> {
+    let dtype = tensor.dtype().name().parse().map_err(|e: String| reason::failed("run: element type", e))?;
+    let shape = tensor.shape().iter().map(|&d| d as usize).collect();
+    Ok(TensorData { dtype, shape, bytes: tensor.bytes().to_vec().into() })
+}
