@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::scalar::named;
-use crate::{BinaryOp, DType, Dim, ScalarExpr, UnaryOp};
+use crate::{BinaryOp, DType, Dim, LoopsSpec, ScalarExpr, TensorType, UnaryOp};
 
 /// An operator with its attributes. Axes are non-negative.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +96,8 @@ pub enum Op {
         /// The constant.
         value: f64,
     },
+    /// An operator that carries its own kernel. Operands: the kernel's input buffers, in order. Results: its output buffers.
+    Loops(Box<LoopsSpec>),
     /// The extents of a shape as an `i64` vector whose values are known expressions. No operands.
     ShapeOf(Vec<Dim>),
 }
@@ -269,6 +271,7 @@ impl Op {
             Op::Concat { .. } => "concat",
             Op::Gather { .. } => "gather",
             Op::Pad { .. } => "pad",
+            Op::Loops(_) => "loops",
             Op::ShapeOf(_) => "shape_of",
         }
     }
@@ -283,6 +286,15 @@ impl Op {
             Op::Reshape(shape) => Op::Reshape(values(shape)?),
             Op::Expand(shape) => Op::Expand(values(shape)?),
             Op::ShapeOf(shape) => Op::ShapeOf(values(shape)?),
+            Op::Loops(spec) => Op::Loops(Box::new(LoopsSpec {
+                kernel: spec.kernel.clone(),
+                params: values(&spec.params)?,
+                results: spec
+                    .results
+                    .iter()
+                    .map(|ty| Ok(TensorType::new(ty.dtype, values(&ty.shape)?)))
+                    .collect::<Result<_, E>>()?,
+            })),
             Op::Slice(axes) => Op::Slice(
                 axes.iter()
                     .map(|a| Ok(SliceAxis { start: value(&a.start)?, len: value(&a.len)?, step: a.step }))

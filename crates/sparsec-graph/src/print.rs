@@ -15,6 +15,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use sparsec_tir::print_kernel;
+
 use crate::text::{Name, Quoted, write_elements};
 use crate::{Dim, Graph, Node, NodeId, Op, TensorData, ValueId};
 
@@ -182,6 +184,14 @@ fn write_op(out: &mut dyn Write, op: &Op, operands: &str) -> fmt::Result {
         }
         Op::Pad { amounts, value } => {
             write!(out, "{name} ({operands}) amounts {} value {value:?}", pairs(amounts))
+        }
+        Op::Loops(spec) => {
+            let results = comma_list(spec.results.iter().map(ToString::to_string));
+            writeln!(out, "{name} ({operands}) params {} gives [{results}] {{", dims(&spec.params))?;
+            for line in print_kernel(&spec.kernel).lines() {
+                writeln!(out, "    {line}")?;
+            }
+            write!(out, "  }}")
         }
         Op::ShapeOf(shape) => write!(out, "{name} ({operands}) of {}", dims(shape)),
     }

@@ -10,6 +10,7 @@
 //!    it has its type.
 //! 7. Inputs have names, no two the same, and no absurd shapes; so have outputs, which are values of the graph.
 //! 8. Every symbol in a type or an attribute occurs in the shape of an input, which is what binds it.
+//! 9. The kernel of `loops` is a valid one of Stage II.
 //!
 //! All violations are reported, not the first one only.
 
@@ -62,6 +63,14 @@ pub enum VerifyError {
         /// The node.
         node: String,
         /// What is wrong.
+        reason: String,
+    },
+    /// Invariant 9.
+    #[error("{node}: {reason}")]
+    Kernel {
+        /// The node.
+        node: String,
+        /// What is wrong with its kernel.
         reason: String,
     },
     /// Invariant 5.
@@ -180,6 +189,11 @@ impl Verifier<'_> {
                 self.errors.push(VerifyError::UndefinedOperand { node: name.clone(), value });
             }
             self.format(node, &name);
+            if let Op::Loops(spec) = &node.op
+                && let Err(errors) = sparsec_tir::verify_position(&spec.kernel)
+            {
+                self.errors.push(VerifyError::Kernel { node: name.clone(), reason: errors.to_string() });
+            }
             for dim in attribute_dims(&node.op) {
                 self.symbols(dim, &name);
             }

@@ -58,6 +58,18 @@ fn prints_every_operator() {
   %23 = gt (%4, %21)
   %24 = where (%23, %4, %21)
   %25 = neg (%24)
+  %26, %27 = loops (%4) params [8] gives [f32[8], i64[]] {
+    // Twice, and how many. {
+    kernel twice position (n) {
+      input x: f32[n]
+      output y: f32[n]
+      output count: i64[]
+      for i in 0..n {
+        y[i] = x[i] * 2.0
+      }
+      count[] = n
+    }
+  }
   output "y" = %25
 }"#;
     let graph = parse(text).expect("parses");

@@ -53,6 +53,41 @@ fn movement() {
 }
 
 #[test]
+fn loops() {
+    check(
+        r#"graph @g {
+  input %0 "x": f32[rows, 5]
+  %1, %2 "largest" = loops (%0) params [rows] gives [f32[rows], i64[rows]] {
+    // The largest of each row, and where it is. {
+    kernel largest position (n) {
+      input x: f32[n, 5]
+      output value: f32[n]
+      output place: i64[n]
+      reg best: f32
+      reg at: i64
+      parallel i in 0..n {
+        best = x[i, 0]
+        at = 0
+        for j in 1..5 {
+          if x[i, j] > best {
+            best = x[i, j]
+            at = j
+          }
+        }
+        value[i] = best
+        place[i] = at
+      }
+    }
+  }
+  %3 = neg (%1)
+  output "a" = %3
+  output "b" = %2
+}"#,
+        &[("rows", 7)],
+    );
+}
+
+#[test]
 fn lines() {
     for axis in 0..3 {
         check(

@@ -21,6 +21,7 @@ mod registry;
 mod reshape;
 mod shape;
 mod slice;
+mod sort;
 mod symbolic;
 mod window;
 

@@ -84,6 +84,25 @@ impl<'a> Emitter<'a> {
         Ok(nodes)
     }
 
+    /// Takes a node over as it is.
+    ///
+    /// # Errors
+    /// [`RewriteError::Infer`] where it does not type-check.
+    pub(crate) fn copy_node(&mut self, id: NodeId) -> Result<(), RewriteError> {
+        let source = self.source.node(id);
+        let mut node = source.clone();
+        node.operands = source.operands.iter().map(|&x| self.value(x)).collect();
+        let name = node.name.clone();
+        let copy =
+            self.graph.append_node(node).map_err(|error| RewriteError::Infer { node: name, error: Box::new(error) })?;
+        for (i, &old) in source.results.iter().enumerate() {
+            let new = self.graph.node(copy).results[i];
+            self.graph.value_mut(new).name.clone_from(&self.source.value(old).name);
+            self.values.insert(old, new);
+        }
+        Ok(())
+    }
+
     /// The finished graph.
     pub(crate) fn finish(mut self) -> Graph {
         for (name, value) in self.source.outputs() {

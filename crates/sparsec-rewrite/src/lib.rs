@@ -68,6 +68,15 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
     let mut emitter = emit::Emitter::new(graph);
     let (mut decisions, mut operators, mut regions, mut seconds) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for region in region::cut_regions(graph, options.limits.region_nodes)? {
+        if region.opaque {
+            for &id in &region.nodes {
+                let report = model.opaque_node(graph, graph.node(id));
+                seconds += report.seconds;
+                operators.push(report);
+                emitter.copy_node(id)?;
+            }
+            continue;
+        }
         let encoded = region::encode(graph, &region)?;
         let (egraph, log) = rules::saturate(encoded.egraph, &options.limits, &formats);
         let roots: Vec<egg::Id> =

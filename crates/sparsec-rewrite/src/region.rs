@@ -3,12 +3,13 @@
 //! A region is a run of nodes in topological order. Values from before it are leaves; values that are used after it
 //! are its roots and keep their layout, so a cut costs what a layout could have gained across it. Graphs of the usual
 //! size are one region. Larger ones are cut where only one value is live, such as between two blocks of a network,
-//! and anywhere if there is no such place.
+//! and anywhere if there is no such place. A node that the e-graph can't hold (one with several results) is a region
+//! of its own, which is taken over as it is.
 
 use std::collections::BTreeMap;
 
 use egg::Id;
-use sparsec_graph::{Def, Graph, NodeId, Op, TensorData, ValueId};
+use sparsec_graph::{Def, Graph, Node, NodeId, Op, TensorData, ValueId};
 
 use crate::egraph::{EGraph, add_op};
 use crate::error::RewriteError;
@@ -20,6 +21,8 @@ pub(crate) struct Region {
     pub(crate) nodes: Vec<NodeId>,
     /// Values that later regions or the outputs need, in order of their nodes.
     pub(crate) roots: Vec<ValueId>,
+    /// Whether this is one node that is copied.
+    pub(crate) opaque: bool,
 }
 
 /// A region in an e-graph.
@@ -33,7 +36,7 @@ pub(crate) struct Encoded {
 /// Cuts a graph into regions of at most `limit` nodes.
 ///
 /// # Errors
-/// [`RewriteError::Malformed`] for nodes on a cycle and nodes without exactly one result.
+/// [`RewriteError::Malformed`] for nodes on a cycle.
 pub(crate) fn cut_regions(graph: &Graph, limit: usize) -> Result<Vec<Region>, RewriteError> {
     let order = graph.topological_order();
     if order.len() < graph.node_count() {
@@ -44,10 +47,6 @@ pub(crate) fn cut_regions(graph: &Graph, limit: usize) -> Result<Vec<Region>, Re
     let mut last_use = vec![0; order.len()];
     for (at, &id) in order.iter().enumerate() {
         let node = graph.node(id);
-        if node.results.len() != 1 {
-            let reason = format!("{} results", node.results.len());
-            return Err(RewriteError::Malformed { node: node.name.clone(), reason });
-        }
         for producer in node.operands.iter().filter_map(|&x| graph.producer(x)) {
             if let Some(&source) = position.get(&producer) {
                 last_use[source] = last_use[source].max(at);
@@ -62,13 +61,26 @@ pub(crate) fn cut_regions(graph: &Graph, limit: usize) -> Result<Vec<Region>, Re
     let mut regions = Vec::new();
     let mut start = 0;
     while start < order.len() {
-        let end = region_end(&last_use, start, limit.max(1));
+        let opaque = |i: &usize| is_opaque(graph.node(order[*i]));
+        let stop = (start..order.len()).find(opaque).unwrap_or(order.len());
+        if stop == start {
+            let id = order[start];
+            regions.push(Region { nodes: vec![id], roots: graph.node(id).results.clone(), opaque: true });
+            start += 1;
+            continue;
+        }
+        let end = region_end(&last_use[..stop], start, limit.max(1));
         let nodes = order[start..end].to_vec();
         let roots = (start..end).filter(|&i| last_use[i] >= end).map(|i| graph.node(order[i]).result()).collect();
-        regions.push(Region { nodes, roots });
+        regions.push(Region { nodes, roots, opaque: false });
         start = end;
     }
     Ok(regions)
+}
+
+/// Whether a class of the e-graph, which stands for one value, can't stand for this node.
+fn is_opaque(node: &Node) -> bool {
+    node.results.len() != 1
 }
 
 /// Where the region from `start` ends: the last place within the limit at which one value is live, or else the limit.

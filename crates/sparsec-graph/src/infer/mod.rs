@@ -34,6 +34,11 @@ pub fn infer_types(op: &Op, operands: &[&TensorType]) -> Result<Vec<TensorType>,
         cx.check_size(ty)?;
     }
     let ty = match op {
+        Op::Loops(spec) => {
+            spec.results.iter().try_for_each(|ty| cx.check_size(ty))?;
+            spec.check(operands).map_err(|reason| cx.attribute(reason))?;
+            return Ok(spec.results.clone());
+        }
         Op::Unary(unary) => elementwise::unary(&cx, *unary),
         Op::Binary(binary) => elementwise::binary(&cx, *binary),
         Op::Where => elementwise::select(&cx),

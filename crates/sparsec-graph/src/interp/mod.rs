@@ -16,6 +16,7 @@ mod elementwise;
 mod error;
 mod gemm;
 mod lanes;
+mod loops;
 mod math;
 mod movement;
 mod normalise;
@@ -71,8 +72,8 @@ pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, Interp
         let node = graph.node(id);
         let operands = node.operands.iter().map(|&v| fetch(&values, v)).collect::<Result<Vec<_>, _>>()?;
         let operands: Vec<&Tensor> = operands.iter().collect();
-        let result = evaluate(&node.op, node.epilogue.as_ref(), &operands, &bindings)
-            .and_then(|tensor| check_result(graph, node, tensor, &bindings))
+        let results = evaluate(&node.op, node.epilogue.as_ref(), &operands, &bindings)
+            .and_then(|tensors| check_results(graph, node, tensors, &bindings))
             .map_err(|error| at_node(id, node, error))?;
         for operand in &node.operands {
             if let Some(count) = uses.get_mut(operand) {
@@ -82,10 +83,10 @@ pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, Interp
                 }
             }
         }
-        if let Some(&value) = node.results.first()
-            && uses.contains_key(&value)
-        {
-            values[value.index()] = Some(result);
+        for (&value, result) in node.results.iter().zip(results) {
+            if uses.contains_key(&value) {
+                values[value.index()] = Some(result);
+            }
         }
     }
     graph.outputs().iter().map(|(_, v)| fetch(&values, *v)).collect()
@@ -101,7 +102,7 @@ pub fn evaluate(
     epilogue: Option<&Epilogue>,
     operands: &[&Tensor],
     bindings: &Bindings,
-) -> Result<Tensor, InterpError> {
+) -> Result<Vec<Tensor>, InterpError> {
     let op = &op.try_map_dims(|dim| match dim.eval(bindings) {
         Some(value) => Ok(Dim::constant(value)),
         None => Err(InterpError::Unbound { dim: dim.clone() }),
@@ -115,12 +116,15 @@ pub fn evaluate(
     // Inference on constant shapes is the check that everything fits: the code behind it relies on that.
     infer::infer_node_types(op, epilogue, &types)?;
     let anchor = infer::infer_types(op, &types[..own])?;
+    if let Op::Loops(spec) = op {
+        return loops::loops(spec, operands);
+    }
     let ty = anchor.first().ok_or_else(|| InterpError::Malformed { reason: "an operator without result".into() })?;
     let shape = concrete_shape(ty)?;
     let result = dispatch(op, &operands[..own], ty, &shape)?;
     match epilogue {
-        None => Ok(result),
-        Some(epilogue) => elementwise::scalar(&epilogue.expr, Some(&result), &operands[own..], &shape),
+        None => Ok(vec![result]),
+        Some(epilogue) => Ok(vec![elementwise::scalar(&epilogue.expr, Some(&result), &operands[own..], &shape)?]),
     }
 }
 
@@ -170,15 +174,23 @@ fn concrete_shape(ty: &TensorType) -> Result<Vec<usize>, InterpError> {
         .ok_or_else(|| InterpError::TooLarge { ty: ty.clone() })
 }
 
-/// The result must have the shape that the graph says, under the bindings.
-fn check_result(graph: &Graph, node: &Node, tensor: Tensor, bindings: &Bindings) -> Result<Tensor, InterpError> {
-    let Some(value) = node.results.first().and_then(|&r| graph.get_value(r)) else { return Ok(tensor) };
-    let extents = value.ty.shape.iter().map(|d| d.eval(bindings).and_then(|v| usize::try_from(v).ok()));
-    let expected: Option<Vec<usize>> = extents.collect();
-    if value.ty.dtype != tensor.dtype || expected.as_ref() != Some(&tensor.shape) {
-        return Err(InterpError::Malformed { reason: format!("{} where the graph says {}", tensor.ty(), value.ty) });
+/// The results must have the shapes that the graph says, under the bindings.
+fn check_results(
+    graph: &Graph,
+    node: &Node,
+    tensors: Vec<Tensor>,
+    bindings: &Bindings,
+) -> Result<Vec<Tensor>, InterpError> {
+    for (tensor, value) in tensors.iter().zip(node.results.iter().filter_map(|&r| graph.get_value(r))) {
+        let extents = value.ty.shape.iter().map(|d| d.eval(bindings).and_then(|v| usize::try_from(v).ok()));
+        let expected: Option<Vec<usize>> = extents.collect();
+        if value.ty.dtype != tensor.dtype || expected.as_ref() != Some(&tensor.shape) {
+            return Err(InterpError::Malformed {
+                reason: format!("{} where the graph says {}", tensor.ty(), value.ty),
+            });
+        }
     }
-    Ok(tensor)
+    Ok(tensors)
 }
 
 fn check_bytes(tensor: &Tensor) -> Result<(), String> {

@@ -132,6 +132,35 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The text between the brace that is next and the one that closes it. It is in another language than the graph's, of
+    /// which only braces and line comments are looked at.
+    pub(super) fn braces(&mut self) -> Parsed<&'a str> {
+        let start = self.ahead_at;
+        if self.ahead != Token::Punct('{') {
+            return Err(self.unexpected("`{`"));
+        }
+        let text = &self.text[start..];
+        let (mut depth, mut at) = (0usize, 0);
+        for line in text.split_inclusive('\n') {
+            let code = line.find("//").map_or(line, |comment| &line[..comment]);
+            for (i, c) in code.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth <= 1 => {
+                        let end = at + i + 1;
+                        self.offset = start + end;
+                        self.next()?;
+                        return Ok(&text[1..end - 1]);
+                    }
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+            }
+            at += line.len();
+        }
+        Err(self.error_at(start, "a brace without its end"))
+    }
+
     /// Where the next token starts.
     pub(super) fn place(&self) -> usize {
         self.ahead_at

@@ -1,9 +1,12 @@
 //! Operators with their attributes and operands.
 
+use sparsec_tir::parse_kernel;
+
 use super::lexer::Token;
 use super::{Parsed, Parser};
 use crate::{
-    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis, UnaryOp, ValueId,
+    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, LoopsSpec, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis,
+    UnaryOp, ValueId,
 };
 
 impl Parser<'_> {
@@ -28,6 +31,7 @@ impl Parser<'_> {
         match name {
             "pool" => return self.pool(),
             "reduce" => return self.reduce(),
+            "loops" => return self.loops(),
             _ => {}
         }
         let elementwise = UnaryOp::from_name(name).map(Op::Unary).or(BinaryOp::from_name(name).map(Op::Binary));
@@ -137,6 +141,16 @@ impl Parser<'_> {
         let axes = self.named("axes", Self::axes)?;
         let keep = self.named("keep", Self::bool)?;
         Ok((Op::Reduce { kind, axes, keep }, operands))
+    }
+
+    /// `(%1) params [n] gives [f32[n]] { kernel name position (...) { ... } }`.
+    fn loops(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
+        let operands = self.value_list()?;
+        let params = self.named("params", Self::dims)?;
+        let results = self.named("gives", |p| p.list('[', ']', Self::ty))?;
+        let place = self.lexer.place();
+        let kernel = parse_kernel(self.lexer.braces()?).map_err(|e| self.lexer.error_at(place, e.to_string()))?;
+        Ok((Op::Loops(Box::new(LoopsSpec { kernel, params, results })), operands))
     }
 
     /// `[(start, len, step), ...]`.

@@ -8,7 +8,8 @@ mod simple;
 
 use std::collections::BTreeMap;
 
-use sparsec_graph::{Dim, NodeId, Op, TensorType};
+use sparsec_graph::{Dim, LoopsSpec, NodeId, Op, TensorType};
+use sparsec_tir::BufferKind;
 
 use crate::context::{BuiltKernel, scalar_of};
 use crate::error::LowerError;
@@ -41,6 +42,7 @@ pub(crate) fn lower_node(l: &mut Lowering<'_>, id: NodeId) -> Result<(), LowerEr
         Op::Concat { axis } => movement::lower_concat(l, id, *axis),
         Op::Pad { amounts, value } => movement::lower_pad(l, id, amounts, *value),
         Op::Contract(spec) => contract::lower_contract(l, id, spec),
+        Op::Loops(spec) => lower_loops(l, id, spec),
         Op::Attention(spec) => attention::lower_attention(l, id, spec),
         Op::Conv(attrs) => conv::lower_conv(l, id, attrs),
     }
@@ -56,6 +58,24 @@ fn launch_node(
     let node = l.graph.node(id);
     let mut places: Vec<Place> = operands.iter().map(|&v| l.place(v)).collect();
     places.push(l.place(node.result()));
+    l.launch(built, &node.name, places, &BTreeMap::new())
+}
+
+/// The node carries its kernel.
+fn lower_loops(l: &mut Lowering<'_>, id: NodeId, spec: &LoopsSpec) -> Result<(), LowerError> {
+    let node = l.graph.node(id);
+    let (mut operands, mut results) = (node.operands.iter(), node.results.iter());
+    let mut places = Vec::new();
+    for buffer in &spec.kernel.buffers {
+        let value = match buffer.kind {
+            BufferKind::Input => operands.next(),
+            BufferKind::Output => results.next(),
+            BufferKind::Scratch => continue,
+        };
+        let value = value.ok_or_else(|| LowerError::unsupported(node, "its kernel has more buffers"))?;
+        places.push(l.place(*value));
+    }
+    let built = BuiltKernel { kernel: spec.kernel.clone(), params: spec.params.clone() };
     l.launch(built, &node.name, places, &BTreeMap::new())
 }
 

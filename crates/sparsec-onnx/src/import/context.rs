@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use sparsec_graph::{DType, Dim, Graph, Op, TensorData, TensorType, ValueId};
+use sparsec_graph::{DType, Dim, Graph, LoopsSpec, Node, Op, TensorData, TensorType, ValueId};
 
 use crate::error::Fault;
 use crate::external::ExternalFiles;
@@ -239,6 +239,19 @@ impl Context {
         let ty = self.graph.ty(value).clone();
         check_type(&ty)?;
         Ok(self.push(ty, Source::Value(value), None))
+    }
+
+    /// Appends an operator written as loops; one operand for each of its results.
+    pub(crate) fn append_loops(&mut self, spec: LoopsSpec, operands: &[Operand]) -> Result<Vec<Operand>, Fault> {
+        let values = operands.iter().map(|&x| self.value(x)).collect::<Result<Vec<_>, _>>()?;
+        spec.results.iter().try_for_each(check_type)?;
+        let node = Node::new(Op::Loops(Box::new(spec)), values, self.node_name.clone());
+        let id = self.graph.append_node(node)?;
+        let results = self.graph.node(id).results.clone();
+        Ok(results
+            .into_iter()
+            .map(|value| self.push(self.graph.ty(value).clone(), Source::Value(value), None))
+            .collect())
     }
 
     /// Gives a value of the graph the model's name for it, where the value is a node's and number `since` or later:

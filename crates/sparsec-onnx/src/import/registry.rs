@@ -4,6 +4,7 @@ use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
     activation, constant, conv, einsum, elementwise, matmul, normalize, pool, rearrange, reduce, reshape, shape, slice,
+    sort,
 };
 use crate::error::Fault;
 
@@ -33,6 +34,8 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Abs", elementwise::unary),
     ("Add", elementwise::binary),
     ("And", elementwise::binary),
+    ("ArgMax", sort::arg),
+    ("ArgMin", sort::arg),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", normalize::batch_normalization),
     ("Cast", elementwise::cast),
@@ -124,6 +127,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Tanh", elementwise::unary),
     ("ThresholdedRelu", activation::thresholded_relu),
     ("Tile", rearrange::tile),
+    ("TopK", sort::top_k),
     ("Transpose", reshape::transpose),
     ("Unsqueeze", reshape::unsqueeze),
     ("Where", elementwise::select),

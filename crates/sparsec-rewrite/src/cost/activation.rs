@@ -9,6 +9,10 @@ use super::weight::{band, bytes};
 use super::work::{Term, Work};
 use crate::lang::OpInfo;
 
+/// Instructions that an element of the result of a kernel written as loops is taken to need. What the loops do is not
+/// looked at: nothing is chosen by this.
+const LOOPS_INSTRUCTIONS: f64 = 16.0;
+
 impl CostModel<'_> {
     /// Work of an operator that has no constant weight; its epilogue is not in it.
     pub(super) fn operator_work(&self, work: &mut Work, info: &OpInfo, types: &[&TensorType], result: &TensorType) {
@@ -45,6 +49,7 @@ impl CostModel<'_> {
                 work.add(Term::GatherElement, self.elements(result));
                 bytes(work, self.machine, 2.0 * self.bytes(result), 2.0 * self.bytes(result));
             }
+            Op::Loops(_) => self.map_work(work, types, result, LOOPS_INSTRUCTIONS),
             Op::Reshape(_) | Op::ShapeOf(_) => {}
         }
     }

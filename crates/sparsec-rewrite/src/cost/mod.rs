@@ -18,10 +18,11 @@ pub use work::{Constants, Term, Work};
 use std::collections::BTreeMap;
 
 use egg::Id;
-use sparsec_graph::{Bindings, ConvAttrs, Dim, Format, Op, TensorType, ValueId};
+use sparsec_graph::{Bindings, ConvAttrs, Dim, Format, Graph, Node, Op, TensorType, ValueId};
 
 use crate::egraph::EGraph;
 use crate::lang::{ENode, OpInfo};
+use crate::report::OperatorReport;
 use crate::rules::weight_of;
 use crate::weights::Weight;
 use tile::{Image, Window};
@@ -97,6 +98,17 @@ impl<'a> CostModel<'a> {
         self.operator_work(&mut work, &OpInfo::plain(op.clone()), types, result);
         work.add(Term::Launch, 1.0);
         work
+    }
+
+    /// The prediction for a node that is taken over as it is.
+    pub(crate) fn opaque_node(&self, graph: &Graph, node: &Node) -> OperatorReport {
+        let types: Vec<&TensorType> = node.operands.iter().map(|&x| graph.ty(x)).collect();
+        let mut work = Work::default();
+        for &result in &node.results {
+            self.operator_work(&mut work, &OpInfo::plain(node.op.clone()), &types, graph.ty(result));
+        }
+        work.add(Term::Launch, 1.0);
+        OperatorReport { node: node.name.clone(), seconds: self.machine.seconds(&work), work }
     }
 
     /// Work of an operator with a constant weight in one of its formats, with the epilogue.
