@@ -24,7 +24,7 @@ pub use dtype::DType;
 pub use graph::{ConstId, Constant, Def, Epilogue, Graph, Node, NodeId, Value, ValueId};
 pub use infer::{InferError, infer_node_types, infer_types};
 pub use interp::{InterpError, Tensor, bind_symbols, interpret};
-pub use loops::{BuiltKernel, KernelContext, LoopsBuilder, LoopsSpec, scalar_of};
+pub use loops::{BuiltKernel, Count, KernelContext, LoopsBuilder, LoopsSpec, scalar_of};
 pub use op::{AttentionSpec, ContractSpec, ConvAttrs, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis};
 pub use pages::Pages;
 pub use parse::{ParseError, parse, parse_dim, parse_with};

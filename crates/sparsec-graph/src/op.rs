@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::scalar::named;
-use crate::{BinaryOp, DType, Dim, LoopsSpec, ScalarExpr, TensorType, UnaryOp};
+use crate::{BinaryOp, DType, Dim, LoopsSpec, ScalarExpr, UnaryOp};
 
 /// An operator with its attributes. Axes are non-negative.
 #[derive(Clone, Debug, PartialEq)]
@@ -286,15 +286,18 @@ impl Op {
             Op::Reshape(shape) => Op::Reshape(values(shape)?),
             Op::Expand(shape) => Op::Expand(values(shape)?),
             Op::ShapeOf(shape) => Op::ShapeOf(values(shape)?),
-            Op::Loops(spec) => Op::Loops(Box::new(LoopsSpec {
-                kernel: spec.kernel.clone(),
-                params: values(&spec.params)?,
-                results: spec
-                    .results
-                    .iter()
-                    .map(|ty| Ok(TensorType::new(ty.dtype, values(&ty.shape)?)))
-                    .collect::<Result<_, E>>()?,
-            })),
+            Op::Loops(spec) => {
+                let mut spec = spec.clone();
+                spec.params = values(&spec.params)?;
+                for ty in &mut spec.results {
+                    ty.shape = values(&ty.shape)?;
+                }
+                for count in &mut spec.counts {
+                    count.capacity =
+                        values(std::slice::from_ref(&count.capacity))?.into_iter().next().unwrap_or_default();
+                }
+                Op::Loops(spec)
+            }
             Op::Slice(axes) => Op::Slice(
                 axes.iter()
                     .map(|a| Ok(SliceAxis { start: value(&a.start)?, len: value(&a.len)?, step: a.step }))

@@ -187,7 +187,12 @@ fn write_op(out: &mut dyn Write, op: &Op, operands: &str) -> fmt::Result {
         }
         Op::Loops(spec) => {
             let results = comma_list(spec.results.iter().map(ToString::to_string));
-            writeln!(out, "{name} ({operands}) params {} gives [{results}] {{", dims(&spec.params))?;
+            write!(out, "{name} ({operands}) params {} gives [{results}]", dims(&spec.params))?;
+            if !spec.counts.is_empty() {
+                let counts = spec.counts.iter().map(|c| format!("({}, {})", c.symbol, c.capacity));
+                write!(out, " counts [{}]", comma_list(counts))?;
+            }
+            writeln!(out, " {{")?;
             for line in print_kernel(&spec.kernel).lines() {
                 writeln!(out, "    {line}")?;
             }

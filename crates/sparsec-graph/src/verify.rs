@@ -9,7 +9,7 @@
 //! 6. A constant that is used is there; its bytes are as many as its shape and element type say, `bool` bytes are 0 or 1, and the value that holds
 //!    it has its type.
 //! 7. Inputs have names, no two the same, and no absurd shapes; so have outputs, which are values of the graph.
-//! 8. Every symbol in a type or an attribute occurs in the shape of an input, which is what binds it.
+//! 8. Every symbol in a type or an attribute is bound once: it occurs in the shape of an input, or one node finds it out.
 //! 9. The kernel of `loops` is a valid one of Stage II.
 //!
 //! All violations are reported, not the first one only.
@@ -112,6 +112,7 @@ pub enum VerifyError {
 pub fn verify(graph: &Graph) -> Result<(), Vec<VerifyError>> {
     let mut verifier = Verifier { graph, errors: Vec::new(), bound: BTreeSet::new() };
     verifier.inputs();
+    verifier.counts();
     verifier.constants();
     verifier.nodes();
     verifier.outputs();
@@ -173,6 +174,19 @@ impl Verifier<'_> {
                 }
             };
             self.errors.push(VerifyError::Constant { name: value.name.clone(), reason });
+        }
+    }
+
+    /// Extents that nodes find out.
+    fn counts(&mut self) {
+        for (id, node) in self.graph.nodes() {
+            let Op::Loops(spec) = &node.op else { continue };
+            for count in &spec.counts {
+                if !self.bound.insert(count.symbol.clone()) {
+                    let reason = format!("finds out `{}`, which is bound already", count.symbol);
+                    self.errors.push(VerifyError::Results { node: describe(id, node), reason });
+                }
+            }
         }
     }
 

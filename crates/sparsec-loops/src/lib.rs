@@ -14,10 +14,12 @@
 
 mod arg;
 mod lines;
+mod nonzero;
 mod top_k;
 
 pub use arg::{Extreme, arg_extreme};
 pub use lines::Lines;
+pub use nonzero::nonzero;
 pub use top_k::top_k;
 
 use sparsec_tir::{CompareOp, Expr};

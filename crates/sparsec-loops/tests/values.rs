@@ -1,7 +1,9 @@
 //! Kernels against values computed by hand, run by the graph interpreter.
 
-use sparsec_graph::{DType, Dim, Graph, LoopsSpec, Node, Op, TensorData, TensorType, interpret, verify};
-use sparsec_loops::{Extreme, arg_extreme, top_k};
+use sparsec_graph::{
+    BinaryOp, DType, Dim, Graph, LoopsSpec, Node, Op, Symbol, TensorData, TensorType, interpret, parse, verify,
+};
+use sparsec_loops::{Extreme, arg_extreme, nonzero, top_k};
 
 /// Runs a kernel on inputs, as the only node of a graph.
 #[track_caller]
@@ -47,4 +49,36 @@ fn top_of_a_line_is_sorted_and_stable() {
         assert_eq!(result[0].as_f32().as_deref(), Some(values.as_slice()), "{k} {largest}");
         assert_eq!(result[1].as_i64(), Some(places), "{k} {largest}");
     }
+}
+
+#[test]
+fn places_of_nonzeros_are_as_many_as_there_are() {
+    let x = TensorData::f32(&[2, 3], vec![0.0, 1.0, 0.0, 2.0, -0.0, f32::NAN]);
+    let result = run(nonzero(&x.ty(), &Symbol::new("k")), std::slice::from_ref(&x));
+    assert_eq!(result[0].shape, [2, 3]);
+    assert_eq!(result[0].as_i64(), Some(vec![0, 1, 1, 1, 0, 2]));
+    assert_eq!(result[1].as_i64(), Some(vec![3]));
+    let none = TensorData::f32(&[2, 3], vec![0.0; 6]);
+    assert_eq!(run(nonzero(&none.ty(), &Symbol::new("k")), &[none])[0].shape, [2, 0]);
+}
+
+#[test]
+fn what_is_computed_from_found_extents_has_them() {
+    let x = TensorData::f32(&[2, 2], vec![0.0, 1.0, 3.0, 0.0]);
+    let mut graph = Graph::new("g");
+    let input = graph.add_input("x", x.ty());
+    let spec = nonzero(&x.ty(), &Symbol::new("k"));
+    let node = graph.append_node(Node::new(Op::Loops(Box::new(spec)), vec![input], "n")).expect("suits");
+    let places = graph.node(node).result();
+    let turned = graph.append(Op::Transpose(vec![1, 0]), &[places], "t").expect("suits");
+    let twice = graph.binary(BinaryOp::Add, turned, turned).expect("suits");
+    let shape = graph.append(Op::ShapeOf(graph.ty(twice).shape.clone()), &[], "s").expect("suits");
+    graph.add_output("y", twice);
+    graph.add_output("shape", shape);
+    assert_eq!(verify(&graph), Ok(()));
+    let results = interpret(&graph, &[x]).expect("runs");
+    assert_eq!((results[0].shape.as_slice(), results[0].as_i64()), ([2, 2].as_slice(), Some(vec![0, 2, 2, 0])));
+    assert_eq!(results[1].as_i64(), Some(vec![2, 2]));
+    let text = graph.to_string();
+    assert_eq!(parse(&text).expect("reads back").to_string(), text);
 }

@@ -43,7 +43,7 @@ pub const MAX_BYTES: usize = 1 << 36;
 /// an integer division by zero, a tensor over [`MAX_BYTES`]); or when the graph is not well-formed.
 pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, InterpError> {
     let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape.clone()).collect();
-    let bindings = bind_symbols(graph, &shapes)?;
+    let mut bindings = bind_symbols(graph, &shapes)?;
     let mut values: Vec<Option<Tensor>> = vec![None; graph.value_count()];
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
         let value = graph.value(id);
@@ -72,7 +72,11 @@ pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, Interp
         let node = graph.node(id);
         let operands = node.operands.iter().map(|&v| fetch(&values, v)).collect::<Result<Vec<_>, _>>()?;
         let operands: Vec<&Tensor> = operands.iter().collect();
-        let results = evaluate(&node.op, node.epilogue.as_ref(), &operands, &bindings)
+        let results = evaluate(&node.op, node.epilogue.as_ref(), &operands, &bindings);
+        if let (Op::Loops(spec), Ok(results)) = (&node.op, &results) {
+            bindings.extend(loops::counts(spec, results));
+        }
+        let results = results
             .and_then(|tensors| check_results(graph, node, tensors, &bindings))
             .map_err(|error| at_node(id, node, error))?;
         for operand in &node.operands {
@@ -103,6 +107,9 @@ pub fn evaluate(
     operands: &[&Tensor],
     bindings: &Bindings,
 ) -> Result<Vec<Tensor>, InterpError> {
+    if let Op::Loops(spec) = op {
+        return loops::loops(spec, operands, bindings);
+    }
     let op = &op.try_map_dims(|dim| match dim.eval(bindings) {
         Some(value) => Ok(Dim::constant(value)),
         None => Err(InterpError::Unbound { dim: dim.clone() }),
@@ -116,9 +123,6 @@ pub fn evaluate(
     // Inference on constant shapes is the check that everything fits: the code behind it relies on that.
     infer::infer_node_types(op, epilogue, &types)?;
     let anchor = infer::infer_types(op, &types[..own])?;
-    if let Op::Loops(spec) = op {
-        return loops::loops(spec, operands);
-    }
     let ty = anchor.first().ok_or_else(|| InterpError::Malformed { reason: "an operator without result".into() })?;
     let shape = concrete_shape(ty)?;
     let result = dispatch(op, &operands[..own], ty, &shape)?;

@@ -4,8 +4,8 @@ use std::ops::{Deref, DerefMut};
 
 use sparsec_tir::{BufferId, BufferKind, Type};
 
-use super::{BuiltKernel, KernelContext, LoopsSpec, scalar_of};
-use crate::{DType, Dim, TensorType};
+use super::{BuiltKernel, Count, KernelContext, LoopsSpec, scalar_of};
+use crate::{DType, Dim, Symbol, TensorType};
 
 /// A [`KernelContext`] that knows the types of operands and results.
 ///
@@ -31,13 +31,14 @@ use crate::{DType, Dim, TensorType};
 pub struct LoopsBuilder {
     context: KernelContext,
     results: Vec<TensorType>,
+    counts: Vec<Count>,
 }
 
 impl LoopsBuilder {
     /// A kernel without a body.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        LoopsBuilder { context: KernelContext::new(name), results: Vec::new() }
+        LoopsBuilder { context: KernelContext::new(name), results: Vec::new(), counts: Vec::new() }
     }
 
     /// The next operand, indexed by its own axes.
@@ -63,6 +64,24 @@ impl LoopsBuilder {
         buffer
     }
 
+    /// The next result, whose shape holds extents that the kernel finds out: one axis of as many elements as there can be.
+    /// The kernel writes the elements at the front, in the order that they have in the shape that it found.
+    pub fn output_up_to(&mut self, name: &str, ty: TensorType) -> BufferId {
+        let capacities = self.counts.iter().map(|count| (count.symbol.clone(), count.capacity.clone())).collect();
+        let most = ty.elements().substitute(&capacities);
+        self.output_as(name, ty, &[most])
+    }
+
+    /// An extent that the kernel finds out; before the results that have it.
+    pub fn count(&mut self, symbol: Symbol, capacity: Dim) {
+        self.counts.push(Count { symbol, capacity });
+    }
+
+    /// The results that tell the extents found, in order; after all other results. Each is a scalar.
+    pub fn count_results(&mut self) -> Vec<BufferId> {
+        (0..self.counts.len()).map(|i| self.output(&format!("count{i}"), TensorType::fixed(DType::I64, &[]))).collect()
+    }
+
     fn buffer_as(&mut self, name: &str, dtype: DType, kind: BufferKind, shape: &[Dim]) -> BufferId {
         let shape = self.context.dims(shape);
         self.context.buffer(name, scalar_of(dtype), kind, shape, vec![])
@@ -77,7 +96,7 @@ impl LoopsBuilder {
     #[must_use]
     pub fn finish(self) -> LoopsSpec {
         let BuiltKernel { kernel, params } = self.context.finish();
-        LoopsSpec { kernel, params, results: self.results }
+        LoopsSpec { kernel, params, results: self.results, counts: self.counts }
     }
 }
 

@@ -11,9 +11,11 @@ mod context;
 pub use builder::LoopsBuilder;
 pub use context::{BuiltKernel, KernelContext, scalar_of};
 
+use std::collections::BTreeMap;
+
 use sparsec_tir::{BinaryOp, BufferKind, Expr, Kernel};
 
-use crate::{Dim, TensorType};
+use crate::{DType, Dim, Symbol, TensorType};
 
 /// A kernel as an operator: its input buffers are the operands in order, its output buffers the results.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,19 @@ pub struct LoopsSpec {
     pub params: Vec<Dim>,
     /// Types of the results.
     pub results: Vec<TensorType>,
+    /// Extents that the kernel finds out. Their values are its last results, an `i64` scalar each, in this order.
+    pub counts: Vec<Count>,
+}
+
+/// An extent that depends on data, such as the number of elements that aren't zero. Results that have it hold as many
+/// elements as the capacity allows; what they hold is as compact as if the extent had been known, at the front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// What stands for the extent in the types of results, and of all that is computed from them. Each symbol has one
+    /// definition: this, or the shape of an input.
+    pub symbol: Symbol,
+    /// The largest value, which the kernel may not exceed; at least 0. Over symbols that are known before.
+    pub capacity: Dim,
 }
 
 impl LoopsSpec {
@@ -35,9 +50,16 @@ impl LoopsSpec {
         if self.kernel.params.len() != self.params.len() {
             return Err(format!("its kernel has {} params, not {}", self.kernel.params.len(), self.params.len()));
         }
-        for (kind, types) in
-            [(BufferKind::Input, operands.to_vec()), (BufferKind::Output, self.results.iter().collect::<Vec<_>>())]
-        {
+        let found = self.results.len().checked_sub(self.counts.len()).and_then(|at| self.results.get(at..));
+        if !found.is_some_and(|counts| counts.iter().all(|ty| ty.dtype == DType::I64 && ty.rank() == 0)) {
+            return Err("its last results are not the extents that it finds out".into());
+        }
+        let capacities = self.capacities();
+        let full = |ty: &TensorType| {
+            TensorType::new(ty.dtype, ty.shape.iter().map(|d| d.substitute(&capacities)).collect::<Vec<_>>())
+        };
+        let results: Vec<TensorType> = self.results.iter().map(full).collect();
+        for (kind, types) in [(BufferKind::Input, operands.to_vec()), (BufferKind::Output, results.iter().collect())] {
             let buffers: Vec<_> = self.kernel.buffers.iter().filter(|b| b.kind == kind).collect();
             if buffers.len() != types.len() {
                 return Err(format!("its kernel has {} {} buffers, not {}", buffers.len(), kind.name(), types.len()));
@@ -51,6 +73,12 @@ impl LoopsSpec {
             }
         }
         Ok(())
+    }
+
+    /// The capacities of the extents that the kernel finds out.
+    #[must_use]
+    pub fn capacities(&self) -> BTreeMap<Symbol, Dim> {
+        self.counts.iter().map(|count| (count.symbol.clone(), count.capacity.clone())).collect()
     }
 
     /// An extent of a buffer over the graph's symbols; `None` where it is no sum of products of params.

@@ -5,7 +5,7 @@ use sparsec_tir::parse_kernel;
 use super::lexer::Token;
 use super::{Parsed, Parser};
 use crate::{
-    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, LoopsSpec, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis,
+    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, Count, LoopsSpec, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis,
     UnaryOp, ValueId,
 };
 
@@ -143,14 +143,29 @@ impl Parser<'_> {
         Ok((Op::Reduce { kind, axes, keep }, operands))
     }
 
-    /// `(%1) params [n] gives [f32[n]] { kernel name position (...) { ... } }`.
+    /// `(%1) params [n] gives [f32[k], i64[]] counts [(k, n)] { kernel name position (...) { ... } }`.
     fn loops(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
         let operands = self.value_list()?;
         let params = self.named("params", Self::dims)?;
         let results = self.named("gives", |p| p.list('[', ']', Self::ty))?;
+        let counts = match self.lexer.eat(Token::Ident("counts"))? {
+            true => self.list('[', ']', Self::count)?,
+            false => Vec::new(),
+        };
         let place = self.lexer.place();
         let kernel = parse_kernel(self.lexer.braces()?).map_err(|e| self.lexer.error_at(place, e.to_string()))?;
-        Ok((Op::Loops(Box::new(LoopsSpec { kernel, params, results })), operands))
+        Ok((Op::Loops(Box::new(LoopsSpec { kernel, params, results, counts })), operands))
+    }
+
+    /// `(symbol, capacity)`.
+    fn count(&mut self) -> Parsed<Count> {
+        self.lexer.expect(Token::Punct('('))?;
+        let symbol = self.dim()?;
+        let Some(symbol) = symbol.as_symbol().cloned() else { return Err(self.lexer.error("expected a symbol")) };
+        self.lexer.expect(Token::Punct(','))?;
+        let capacity = self.dim()?;
+        self.lexer.expect(Token::Punct(')'))?;
+        Ok(Count { symbol, capacity })
     }
 
     /// `[(start, len, step), ...]`.

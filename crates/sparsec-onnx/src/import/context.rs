@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use sparsec_graph::{DType, Dim, Graph, LoopsSpec, Node, Op, TensorData, TensorType, ValueId};
+use sparsec_graph::{DType, Dim, Graph, LoopsSpec, Node, Op, Symbol, TensorData, TensorType, ValueId};
 
 use crate::error::Fault;
 use crate::external::ExternalFiles;
@@ -55,12 +55,21 @@ pub(crate) struct Context {
     /// Name of the model's node that is being imported: what is appended carries it.
     pub(crate) node_name: String,
     slots: Vec<Slot>,
+    /// Names of symbols that were made here.
+    found: BTreeSet<String>,
 }
 
 impl Context {
     /// A context with an empty graph.
     pub(crate) fn new(name: &str, files: ExternalFiles, budget: Budget) -> Self {
-        Context { graph: Graph::new(name), budget, files, node_name: String::new(), slots: Vec::new() }
+        Context {
+            graph: Graph::new(name),
+            budget,
+            files,
+            node_name: String::new(),
+            slots: Vec::new(),
+            found: BTreeSet::new(),
+        }
     }
 
     /// The type of an operand.
@@ -222,6 +231,20 @@ impl Context {
             return Err(Fault::invalid("the computation of shapes is too large"));
         }
         Ok(self.push(ty, Source::Ints, Some(ints.into())))
+    }
+
+    /// A symbol for an extent that the node finds out at run time. Inputs, which name symbols too, are there before nodes.
+    pub(crate) fn fresh_symbol(&mut self, what: &str) -> Symbol {
+        let mut taken = BTreeSet::new();
+        for &input in self.graph.inputs() {
+            self.graph.ty(input).shape.iter().for_each(|d| d.collect_symbols(&mut taken));
+        }
+        let base = format!("{}.{what}", self.node_name);
+        let free = |name: &String| !taken.contains(&Symbol::new(name)) && !self.found.contains(name);
+        let name = (0u32..).map(|i| if i == 0 { base.clone() } else { format!("{base}.{i}") }).find(free);
+        let name = name.unwrap_or(base);
+        self.found.insert(name.clone());
+        Symbol::new(&name)
     }
 
     /// A vector of known integers, as `Shape` gives.

@@ -85,6 +85,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Mish", activation::mish),
     ("Mul", elementwise::binary),
     ("Neg", elementwise::unary),
+    ("NonZero", sort::nonzero),
     ("Not", elementwise::unary),
     ("Or", elementwise::binary),
     ("PRelu", activation::prelu),
