@@ -4,6 +4,8 @@
 //! (one edge per operand that another node computes) and answers questions of order and reach. Its indices do not leave
 //! this file.
 
+mod order;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -431,34 +433,6 @@ impl Graph {
     /// Removes a node. Its results must have no uses left. A node that is added later may get its id.
     pub fn remove_node(&mut self, id: NodeId) {
         self.topology.remove_node(index(id));
-    }
-
-    /// The nodes such that each stands after those whose results it uses; among the ready ones the smallest id comes
-    /// first, so the order depends on nothing but the graph. Nodes on a cycle are left out (the verifier reports them).
-    #[must_use]
-    pub fn topological_order(&self) -> Vec<NodeId> {
-        let mut missing: BTreeMap<NodeIndex, usize> = BTreeMap::new();
-        let mut ready = std::collections::BTreeSet::new();
-        for i in self.topology.node_indices() {
-            let count = self.topology.edges_directed(i, Direction::Incoming).count();
-            missing.insert(i, count);
-            if count == 0 {
-                ready.insert(i);
-            }
-        }
-        let mut order = Vec::with_capacity(missing.len());
-        while let Some(next) = ready.pop_first() {
-            order.push(NodeId(next.index() as u32));
-            for edge in self.topology.edges_directed(next, Direction::Outgoing) {
-                if let Some(count) = missing.get_mut(&edge.target()) {
-                    *count -= 1;
-                    if *count == 0 {
-                        ready.insert(edge.target());
-                    }
-                }
-            }
-        }
-        order
     }
 }
 

@@ -63,6 +63,32 @@ fn places_of_nonzeros_are_as_many_as_there_are() {
 }
 
 #[test]
+fn an_extent_is_found_before_it_is_used() {
+    let text = r#"graph @g {
+  input %0 "x": f32[4]
+  const %1 "v" = f32[] {2.0}
+  %2, %3 = loops (%0) params [4] gives [i64[1, k], i64[]] counts [(k, 4)] {
+KERNEL
+  }
+  %4 = expand (%1) to [k]
+  output "y" = %4
+}"#;
+    let x = TensorData::f32(&[4], vec![0.0, 1.0, 3.0, 0.0]);
+    let kernel = sparsec_tir::print_kernel(&nonzero(&x.ty(), &Symbol::new("k")).kernel);
+    let text = text.replace("params [4]", "params []").replace("KERNEL", &kernel);
+    let mut graph = parse(&text).expect("parses");
+    // The expansion does not use what the kernel computes, only its extent.
+    assert_eq!(interpret(&graph, std::slice::from_ref(&x)).expect("runs")[0].shape, [2]);
+    let node = graph.producer(graph.outputs()[0].1).expect("a node");
+    let clone = graph.node(node).clone();
+    graph.append_node(clone).expect("suits");
+    let order = graph.topological_order();
+    let finder = graph.found_extents()[&Symbol::new("k")];
+    let at = |id| order.iter().position(|&n| n == id);
+    assert!(at(finder) < at(node));
+}
+
+#[test]
 fn what_is_computed_from_found_extents_has_them() {
     let x = TensorData::f32(&[2, 2], vec![0.0, 1.0, 3.0, 0.0]);
     let mut graph = Graph::new("g");

@@ -105,7 +105,9 @@ fn retire(graph: &mut Graph, id: NodeId) {
     let mut work = vec![id];
     while let Some(id) = work.pop() {
         let unused = |value: &ValueId| graph.users(*value).is_empty() && !graph.is_output(*value);
-        if graph.contains(id) && graph.node(id).results.iter().all(unused) {
+        // Whether an extent that it finds out is used, `remove_dead` knows.
+        let finds_extents = |id| matches!(&graph.node(id).op, Op::Loops(spec) if !spec.counts.is_empty());
+        if graph.contains(id) && graph.node(id).results.iter().all(unused) && !finds_extents(id) {
             let operands = graph.node(id).operands.clone();
             graph.remove_node(id);
             for operand in operands {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sparsec_graph::{Bindings, Dim, Format, Graph, Symbol};
+use sparsec_graph::{Bindings, Dim, Format, Graph, Op, Symbol};
 
 use crate::cost::Machine;
 
@@ -43,7 +43,7 @@ impl RewriteOptions {
         RewriteOptions { machine, nominal: Bindings::new(), forced: BTreeMap::new(), limits: Limits::default() }
     }
 
-    /// Extents for all symbols of a graph's inputs. Those without a given extent are taken to be 1 where the symbol is
+    /// Extents for all symbols of a graph. Those without a given extent are taken to be 1 where the symbol is
     /// the first axis of the first input (a batch) or is called `batch`, and 64 otherwise.
     #[must_use]
     pub fn nominal_dims(&self, graph: &Graph) -> Bindings {
@@ -55,6 +55,14 @@ impl RewriteOptions {
         for symbol in symbols {
             let extent = if Some(&symbol) == batch.as_ref() || is_batch(&symbol) { 1 } else { 64 };
             dims.entry(symbol).or_insert(extent);
+        }
+        // What is found out at run time is taken to be half of what it can be.
+        for id in graph.topological_order() {
+            let Op::Loops(spec) = &graph.node(id).op else { continue };
+            for count in &spec.counts {
+                let extent = count.capacity.eval(&dims).map_or(64, |most| (most + 1) / 2);
+                dims.entry(count.symbol.clone()).or_insert(extent);
+            }
         }
         dims
     }
