@@ -40,8 +40,8 @@ pub fn dtype_code(name: &str) -> Option<i32> {
     DTYPES.iter().find(|d| d.1 == name).map(|d| d.0)
 }
 
-/// Every element type: code, name in the tensor IR, name in the header's enumeration, size in bytes.
-pub const DTYPES: [(i32, &str, &str, usize); 13] = [
+/// Every element type: code, name, name in the header's enumeration, size in bytes. Elements of 4 bits take a byte each.
+pub const DTYPES: [(i32, &str, &str, usize); 21] = [
     (1, "f32", "SPARSEC_F32", 4),
     (2, "u8", "SPARSEC_U8", 1),
     (3, "i8", "SPARSEC_I8", 1),
@@ -55,6 +55,14 @@ pub const DTYPES: [(i32, &str, &str, usize); 13] = [
     (12, "u32", "SPARSEC_U32", 4),
     (13, "u64", "SPARSEC_U64", 8),
     (16, "bf16", "SPARSEC_BF16", 2),
+    (17, "f8e4m3fn", "SPARSEC_F8E4M3FN", 1),
+    (18, "f8e4m3fnuz", "SPARSEC_F8E4M3FNUZ", 1),
+    (19, "f8e5m2", "SPARSEC_F8E5M2", 1),
+    (20, "f8e5m2fnuz", "SPARSEC_F8E5M2FNUZ", 1),
+    (21, "u4", "SPARSEC_U4", 1),
+    (22, "i4", "SPARSEC_I4", 1),
+    (23, "f4e2m1", "SPARSEC_F4E2M1", 1),
+    (24, "f8e8m0", "SPARSEC_F8E8M0", 1),
 ];
 
 /// The object symbol of a constant of a model. The code refers to it and the weights object defines it.

@@ -34,7 +34,7 @@ fn banner(program: &Program) -> String {
         let _ = writeln!(out, " * {title}:");
         for (i, p) in ports.iter().enumerate() {
             let shape = symbolic::shape(&p.shape, &program.symbols).join(", ");
-            let _ = writeln!(out, " *   {i}: {} {}[{shape}]", comment_safe(&p.name), p.elem.name());
+            let _ = writeln!(out, " *   {i}: {} {}[{shape}]", comment_safe(&p.name), p.dtype);
         }
     };
     ports("Inputs", &program.inputs);

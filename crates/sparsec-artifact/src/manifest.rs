@@ -74,7 +74,7 @@ impl Manifest {
     pub fn new(program: &Program, target: TargetInfo, code_bytes: u64, report: serde_json::Value) -> Self {
         let port = |p: &Port| ManifestPort {
             name: p.name.clone(),
-            dtype: p.elem.name().to_owned(),
+            dtype: p.dtype.to_owned(),
             shape: symbolic::shape(&p.shape, &program.symbols),
         };
         Manifest {

@@ -50,7 +50,7 @@ pub(crate) fn read_inputs(graph: &Graph, files: &[(String, PathBuf)]) -> Result<
     let mut inputs = Vec::new();
     for &input in graph.inputs() {
         let value = graph.value(input);
-        let Some((array, file)) = arrays.remove(value.name.as_str()) else {
+        let Some((mut array, file)) = arrays.remove(value.name.as_str()) else {
             return Err(Failure::input(format!(
                 "input `{}` ({}) is missing\nGive it as `--input {}=FILE.npy`.",
                 value.name, value.ty, value.name
@@ -58,6 +58,7 @@ pub(crate) fn read_inputs(graph: &Graph, files: &[(String, PathBuf)]) -> Result<
         };
         check_type(&array, &value.ty)
             .map_err(|message| Failure::in_file(file, format!("input `{}`: {message}", value.name)))?;
+        array.dtype = value.ty.dtype;
         inputs.push(array);
     }
     Ok(inputs)
@@ -67,7 +68,7 @@ fn check_type(array: &TensorData, ty: &TensorType) -> Result<(), String> {
     let found = array.ty();
     let fits =
         found.rank() == ty.rank() && found.shape.iter().zip(&ty.shape).all(|(a, b)| b.as_const().is_none() || a == b);
-    if found.dtype != ty.dtype || !fits {
+    if found.dtype != sparsec::npy::stored_as(ty.dtype) || !fits {
         return Err(format!("the array is {found}, the model takes {ty}"));
     }
     Ok(())
@@ -104,6 +105,8 @@ fn seeded_input(value: &Value, dims: &Bindings, state: &mut u64) -> Result<Tenso
             DType::F16 => bytes.extend(half::f16::from_f32(normal).to_le_bytes()),
             DType::BF16 => bytes.extend(half::bf16::from_f32(normal).to_le_bytes()),
             DType::Bool => bytes.push(u8::from(is_mask || random & 1 == 1)),
+            DType::I4 => bytes.push((random % 16) as u8 ^ if random & 8 == 0 { 0 } else { 0xf0 }),
+            DType::U4 | DType::F4E2M1 => bytes.push((random % 16) as u8),
             _ => bytes.extend(&small.to_le_bytes()[..value.ty.dtype.size()]),
         }
     }

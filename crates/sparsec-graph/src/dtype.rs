@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::SmallFloat;
+
 /// The type of one tensor element, named as in the text form (`f32`, `i64`, `bool`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DType {
@@ -32,11 +34,27 @@ pub enum DType {
     F32,
     /// IEEE 754 binary64.
     F64,
+    /// Signed, 4 bits, in a byte of its own. This type and those below are narrow: see [`DType::is_narrow`].
+    I4,
+    /// Unsigned, 4 bits, in a byte of its own.
+    U4,
+    /// 4 exponent bits (bias 7), 3 of mantissa, one NaN, no infinities.
+    F8E4M3FN,
+    /// 4 exponent bits (bias 8), 3 of mantissa; the code of -0 is NaN, no infinities.
+    F8E4M3FNUZ,
+    /// 5 exponent bits (bias 15), 2 of mantissa; infinities and NaNs as in IEEE 754.
+    F8E5M2,
+    /// 5 exponent bits (bias 16), 2 of mantissa; the code of -0 is NaN, no infinities.
+    F8E5M2FNUZ,
+    /// A power of two from 2^-127 to 2^127, or NaN.
+    F8E8M0,
+    /// 2 exponent bits (bias 1), 1 of mantissa, no NaN, no infinities; in a byte of its own.
+    F4E2M1,
 }
 
 impl DType {
     /// Every element type, in declaration order.
-    pub const ALL: [DType; 13] = [
+    pub const ALL: [DType; 21] = [
         DType::Bool,
         DType::I8,
         DType::I16,
@@ -50,13 +68,23 @@ impl DType {
         DType::BF16,
         DType::F32,
         DType::F64,
+        DType::I4,
+        DType::U4,
+        DType::F8E4M3FN,
+        DType::F8E4M3FNUZ,
+        DType::F8E5M2,
+        DType::F8E5M2FNUZ,
+        DType::F8E8M0,
+        DType::F4E2M1,
     ];
 
     /// Size of one element in bytes.
     #[must_use]
     pub fn size(self) -> usize {
         match self {
-            DType::Bool | DType::I8 | DType::U8 => 1,
+            DType::Bool | DType::I8 | DType::U8 | DType::I4 | DType::U4 => 1,
+            DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ => 1,
+            DType::F8E8M0 | DType::F4E2M1 => 1,
             DType::I16 | DType::U16 | DType::F16 | DType::BF16 => 2,
             DType::I32 | DType::U32 | DType::F32 => 4,
             DType::I64 | DType::U64 | DType::F64 => 8,
@@ -80,19 +108,46 @@ impl DType {
             DType::BF16 => "bf16",
             DType::F32 => "f32",
             DType::F64 => "f64",
+            DType::I4 => "i4",
+            DType::U4 => "u4",
+            DType::F8E4M3FN => "f8e4m3fn",
+            DType::F8E4M3FNUZ => "f8e4m3fnuz",
+            DType::F8E5M2 => "f8e5m2",
+            DType::F8E5M2FNUZ => "f8e5m2fnuz",
+            DType::F8E8M0 => "f8e8m0",
+            DType::F4E2M1 => "f4e2m1",
         }
     }
 
-    /// Whether this is a floating-point type.
+    /// Whether this is a floating-point type that is computed in.
     #[must_use]
     pub fn is_float(self) -> bool {
         matches!(self, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
     }
 
-    /// Whether this is an integer type (`bool` is not).
+    /// Whether this is an integer type that is computed in (`bool` is not).
     #[must_use]
     pub fn is_int(self) -> bool {
-        !self.is_float() && self != DType::Bool
+        !self.is_float() && !self.is_narrow() && self != DType::Bool
+    }
+
+    /// Whether numbers are computed in this type: any but `bool` and the narrow ones.
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        self.is_float() || self.is_int()
+    }
+
+    /// Whether elements of this type are only moved and converted: floats of 8 and 4 bits, integers of 4. Each takes a
+    /// byte; codes of 4 bits lie in its lower half, and `i4` is extended by its sign.
+    #[must_use]
+    pub fn is_narrow(self) -> bool {
+        matches!(self, DType::I4 | DType::U4) || self.small_float().is_some()
+    }
+
+    /// How a floating-point type of 8 or 4 bits is encoded; `None` for all others.
+    #[must_use]
+    pub fn small_float(self) -> Option<SmallFloat> {
+        SmallFloat::of(self)
     }
 }
 

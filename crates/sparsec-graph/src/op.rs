@@ -24,7 +24,9 @@ pub enum Op {
         /// Upper bound; infinity for none.
         hi: f64,
     },
-    /// Conversion of the element type, as C converts (floats to integers truncate toward zero).
+    /// Conversion of the element type, as C converts (floats to integers truncate toward zero). Integers of 4 bits keep
+    /// the lowest 4. Small floats are rounded to nearest, halves to even, and what is beyond the largest becomes
+    /// infinity or NaN, as the type has it: see [`crate::SmallFloat`]. To saturate is to clip first.
     Cast(DType),
     /// A fused chain of element-wise operators with broadcasting. Operands: those that the expression names.
     Map(ScalarExpr),

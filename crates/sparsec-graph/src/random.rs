@@ -27,6 +27,8 @@ fn nonzero(dtype: DType, random: u64) -> u64 {
     let magnitude = (random >> 32) as i64 % 8 + 1;
     match dtype {
         DType::Bool => 1,
+        DType::I4 => (magnitude - if magnitude > 4 { 9 } else { 0 }) as u64,
+        DType::U4 => magnitude as u64,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 => magnitude as u64,
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => {
             (if random & 1 == 0 { magnitude } else { -magnitude }) as u64
@@ -35,6 +37,8 @@ fn nonzero(dtype: DType, random: u64) -> u64 {
         DType::BF16 => u64::from(bf16::from_f64(float).to_bits()),
         DType::F32 => u64::from((float as f32).to_bits()),
         DType::F64 => float.to_bits(),
+        // A power of two is never zero.
+        _ => dtype.small_float().map_or(0, |f| u64::from(f.encode(if float < 0.0 { -0.5 } else { 0.5 }))),
     }
 }
 

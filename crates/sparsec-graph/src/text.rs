@@ -46,7 +46,7 @@ impl fmt::Display for Name<'_> {
 }
 
 /// Writes element values as text that reads back to the same bits. Numbers are the shortest that do; a NaN other than
-/// the usual one, and a `bool` byte other than 0 and 1, are written as their bits (`0x7fc00001`).
+/// the usual one, and a byte that no `bool` or narrow element has, are written as their bits (`0x7fc00001`).
 pub(crate) fn write_elements(out: &mut dyn fmt::Write, data: &TensorData) -> fmt::Result {
     let size = data.dtype.size();
     for (i, bytes) in data.bytes.chunks_exact(size).enumerate() {
@@ -58,6 +58,9 @@ pub(crate) fn write_elements(out: &mut dyn fmt::Write, data: &TensorData) -> fmt
         let bits = u64::from_le_bytes(raw);
         match data.dtype {
             DType::Bool if bits > 1 => write!(out, "{bits:#x}"),
+            DType::I4 if (-8..8).contains(&(bits as i8)) => write!(out, "{}", bits as i8),
+            DType::U4 if bits < 16 => write!(out, "{bits}"),
+            DType::I4 | DType::U4 => write!(out, "{bits:#x}"),
             DType::Bool => write!(out, "{}", bits == 1),
             DType::I8 => write!(out, "{}", bits as i8),
             DType::I16 => write!(out, "{}", bits as i16),
@@ -66,7 +69,10 @@ pub(crate) fn write_elements(out: &mut dyn fmt::Write, data: &TensorData) -> fmt
             DType::U8 | DType::U16 | DType::U32 | DType::U64 => write!(out, "{bits}"),
             dtype => {
                 let (value, usual) = float_of_bits(dtype, bits);
-                if !value.is_nan() {
+                let code = dtype.small_float().map(|f| u64::from(f.encode(value)));
+                if code.is_some_and(|code| code != bits) {
+                    write!(out, "{bits:#x}")
+                } else if !value.is_nan() {
                     match dtype {
                         DType::F64 => write!(out, "{value:?}"),
                         _ => write!(out, "{:?}", value as f32),
@@ -84,6 +90,9 @@ pub(crate) fn write_elements(out: &mut dyn fmt::Write, data: &TensorData) -> fmt
 
 /// The value of a float's bits, and the bits of the NaN that is written `nan`.
 fn float_of_bits(dtype: DType, bits: u64) -> (f64, u64) {
+    if let Some(format) = dtype.small_float() {
+        return (format.decode(bits as u8), u64::from(format.nan()));
+    }
     match dtype {
         DType::F16 => (f16::from_bits(bits as u16).to_f64(), u64::from(f16::NAN.to_bits())),
         DType::BF16 => (bf16::from_bits(bits as u16).to_f64(), u64::from(bf16::NAN.to_bits())),
@@ -94,6 +103,9 @@ fn float_of_bits(dtype: DType, bits: u64) -> (f64, u64) {
 
 /// The bits of a float written in decimal (or `nan`, `inf`), correctly rounded.
 pub(crate) fn parse_float_bits(dtype: DType, text: &str) -> Option<u64> {
+    if let Some(format) = dtype.small_float() {
+        return Some(u64::from(format.encode(text.parse().ok()?)));
+    }
     Some(match dtype {
         DType::F64 => text.parse::<f64>().ok()?.to_bits(),
         DType::F32 => u64::from(text.parse::<f32>().ok()?.to_bits()),
@@ -110,6 +122,8 @@ pub(crate) fn int_range(dtype: DType) -> std::ops::RangeInclusive<i128> {
     match dtype {
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => -(1i128 << (bits - 1))..=(1i128 << (bits - 1)) - 1,
         DType::Bool => 0..=1,
+        DType::I4 => -8..=7,
+        DType::U4 => 0..=15,
         _ => 0..=(1i128 << bits) - 1,
     }
 }

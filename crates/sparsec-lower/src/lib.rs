@@ -6,6 +6,7 @@
 
 mod constraint;
 mod context;
+mod convert;
 mod coordinate;
 mod error;
 mod gelu;

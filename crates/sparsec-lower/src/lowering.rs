@@ -318,7 +318,8 @@ impl Lowering<'_> {
         let memory = plan(&lifetimes);
         let port = |name: &str, value: ValueId| {
             let ty = self.graph.ty(value);
-            Port { name: name.to_owned(), elem: scalar_of(ty.dtype), shape: ty.shape.iter().map(expr).collect() }
+            let shape = ty.shape.iter().map(expr).collect();
+            Port { name: name.to_owned(), elem: scalar_of(ty.dtype), dtype: ty.dtype.name(), shape }
         };
         let argument = |place: &Place| {
             let argument = match place {

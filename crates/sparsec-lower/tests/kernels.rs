@@ -223,3 +223,55 @@ fn attention() {
         check_one([&q, &k, &v, "1"], specs, "sub(acc, $0)", 1);
     }
 }
+
+/// Weights that are activations, integers, other floats, and three spatial axes.
+#[test]
+fn plain_convolutions() {
+    for (dtype, bias) in [("f32", ""), ("f64", ", %2"), ("i32", ", %2"), ("i64", "")] {
+        check(
+            &format!(
+                r#"graph @g {{
+  input %0 "x": {dtype}[batch, 4, 9, 19]
+  input %1 "w": {dtype}[6, 2, 3, 3]
+  const %2 "b": {dtype}[6] random(seed=4, density=1.0)
+  %3 = conv (%0, %1{bias}) strides [2, 1] pads [(1, 0), (2, 1)] dilations [1, 2] groups 2
+  output "y" = %3
+}}"#
+            ),
+            &[("batch", 2)],
+        );
+    }
+    check(
+        r#"graph @g {
+  input %0 "x": f32[1, 2, 4, 5, 18]
+  input %1 "z": f32[1, 2, 20]
+  const %2 "w": f32[3, 2, 2, 3, 3] random(seed=5, density=1.0)
+  input %3 "u": f32[3, 2, 3]
+  %4 = conv (%0, %2) strides [1, 1, 1] pads [(1, 1), (0, 0), (1, 1)] dilations [1, 1, 1] groups 1
+  %5 = conv (%1, %3) strides [1] pads [(1, 1)] dilations [1] groups 1
+  output "y" = %4
+  output "z" = %5
+}"#,
+        &[],
+    );
+}
+
+#[test]
+fn products_of_integers() {
+    for dtype in ["i32", "i64", "f64"] {
+        check(
+            &format!(
+                r#"graph @g {{
+  input %0 "x": {dtype}[batch, 7, 150]
+  input %1 "y": {dtype}[batch, 150, 21]
+  const %2 "w": {dtype}[5, 150] random(seed=5, density=0.5)
+  %3 = contract "bmk,bkn->bmn" (%0, %1)
+  %4 = contract "mk,bnk->bnm" (%2, %0)
+  output "y" = %3
+  output "z" = %4
+}}"#
+            ),
+            &[("batch", 2)],
+        );
+    }
+}

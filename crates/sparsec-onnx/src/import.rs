@@ -5,6 +5,7 @@
 //! together.
 
 mod activation;
+mod cast;
 mod constant;
 mod context;
 mod conv;
@@ -15,6 +16,7 @@ mod matmul;
 mod node;
 mod normalize;
 mod pool;
+mod quantize;
 mod rearrange;
 mod reduce;
 mod registry;
@@ -46,7 +48,7 @@ use node::Node;
 pub use registry::supported_ops;
 
 /// Versions of the standard operator set that are read.
-pub(crate) const OPSETS: RangeInclusive<i64> = 11..=24;
+pub(crate) const OPSETS: RangeInclusive<i64> = 7..=25;
 
 /// The graph of a model. `pages` is the mapping that `bytes` belong to, where they do.
 pub(crate) fn import_model(

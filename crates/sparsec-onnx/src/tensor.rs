@@ -33,6 +33,14 @@ pub(crate) fn dtype(number: i32) -> Result<DType, TensorError> {
         DataType::Uint32 => DType::U32,
         DataType::Uint64 => DType::U64,
         DataType::Bool => DType::Bool,
+        DataType::Int4 => DType::I4,
+        DataType::Uint4 => DType::U4,
+        DataType::Float8e4m3fn => DType::F8E4M3FN,
+        DataType::Float8e4m3fnuz => DType::F8E4M3FNUZ,
+        DataType::Float8e5m2 => DType::F8E5M2,
+        DataType::Float8e5m2fnuz => DType::F8E5M2FNUZ,
+        DataType::Float8e8m0 => DType::F8E8M0,
+        DataType::Float4e2m1 => DType::F4E2M1,
         _ => return Err(TensorError::DataType(kind.as_str_name().to_lowercase())),
     })
 }
@@ -68,6 +76,11 @@ pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Resul
         let error = TensorError::Length { shape: tensor.dims.clone(), dtype: dtype.name(), expected, found, unit };
         if expected == found { Ok(()) } else { Err(error) }
     };
+    let packed = packed_pairs(dtype);
+    if let Some(bytes) = raw.clone().filter(|_| packed) {
+        length(elements.div_ceil(2), bytes.len(), "bytes")?;
+        return Ok(unpack(dtype, shape, elements, bytes.iter().copied()));
+    }
     if let Some(bytes) = raw {
         let expected = elements.checked_mul(dtype.size()).ok_or_else(|| TensorError::Shape(tensor.dims.clone()))?;
         length(expected, bytes.len(), "bytes")?;
@@ -84,7 +97,7 @@ pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Resul
         DType::U32 | DType::U64 => tensor.uint64_data.len(),
         _ => tensor.int32_data.len(),
     };
-    length(elements, found, "elements")?;
+    length(if packed { elements.div_ceil(2) } else { elements }, found, "elements")?;
     let ints = std::mem::take(&mut tensor.int32_data);
     // Narrow types are stored one to an `int32`: the low bits count.
     Ok(match dtype {
@@ -105,7 +118,22 @@ pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Resul
         DType::BF16 => {
             TensorData::from_vec(dtype, &shape, ints.iter().map(|&v| bf16::from_bits(v as u16)).collect::<Vec<bf16>>())
         }
+        _ if packed => unpack(dtype, shape, elements, ints.iter().map(|&v| v as u8)),
+        _ => TensorData::from_vec(dtype, &shape, ints.iter().map(|&v| v as u8).collect()),
     })
+}
+
+/// Whether the file holds two elements in a byte.
+fn packed_pairs(dtype: DType) -> bool {
+    matches!(dtype, DType::I4 | DType::U4 | DType::F4E2M1)
+}
+
+/// Elements of 4 bits, the first of each pair in the lower half, as a byte each.
+fn unpack(dtype: DType, shape: Vec<usize>, elements: usize, pairs: impl Iterator<Item = u8>) -> TensorData {
+    let code = |half: u8| if dtype == DType::I4 { ((half << 4) as i8 >> 4) as u8 } else { half };
+    let mut bytes: Vec<u8> = pairs.flat_map(|pair| [code(pair & 15), code(pair >> 4)]).collect();
+    bytes.truncate(elements);
+    TensorData { dtype, shape, bytes: Bytes::from(bytes) }
 }
 
 /// A `bool` is 0 or 1 in the graph; files may hold other bytes.
@@ -132,6 +160,10 @@ pub(crate) fn scalar(dtype: DType, value: f64) -> TensorData {
         DType::BF16 => TensorData::from_vec(dtype, &[], vec![bf16::from_f64(value)]),
         DType::F32 => TensorData::from_vec(dtype, &[], vec![value as f32]),
         DType::F64 => TensorData::from_vec(dtype, &[], vec![value]),
+        _ => {
+            let code = dtype.small_float().map_or(value as i8 as u8, |format| format.encode(value));
+            TensorData::from_vec(dtype, &[], vec![code])
+        }
     }
 }
 

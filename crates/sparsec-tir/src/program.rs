@@ -43,8 +43,10 @@ pub struct Constraint {
 pub struct Port {
     /// Name in the model.
     pub name: String,
-    /// Element type.
+    /// What an element is kept in.
     pub elem: Scalar,
+    /// Name of the element type for callers: that of `elem`, or of a type whose codes are kept in it.
+    pub dtype: &'static str,
     /// Extents over the symbols. An input's extent that is a lone symbol defines that symbol at run time.
     pub shape: Vec<Expr>,
 }

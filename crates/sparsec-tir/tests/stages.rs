@@ -212,7 +212,7 @@ fn programs_run_their_launches() {
     let text = "kernel add flat (n) { input a: f32[n] input b: f32[1] output c: f32[n]
         for i in 0..n { c[i] = a[i] + b[0] } }";
     let n = || Expr::Param(ParamId(0));
-    let port = |name: &str| Port { name: name.to_owned(), elem: Scalar::F32, shape: vec![n()] };
+    let port = |name: &str| Port { name: name.to_owned(), elem: Scalar::F32, dtype: "f32", shape: vec![n()] };
     let launch = |from: Argument, to: Argument| Launch {
         kernel: 0,
         label: "add".to_owned(),

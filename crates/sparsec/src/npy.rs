@@ -80,9 +80,20 @@ pub fn write(path: &Path, data: &TensorData) -> Result<(), NpyError> {
     write().map_err(io)
 }
 
+/// The element type as which elements are written: NumPy has no name for the narrow ones, whose codes are bytes.
+#[must_use]
+pub fn stored_as(dtype: DType) -> DType {
+    match dtype {
+        DType::I4 => DType::I8,
+        dtype if dtype.is_narrow() => DType::U8,
+        dtype => dtype,
+    }
+}
+
 /// Magic, version 1.0, and the dictionary, padded such that the data begin at a multiple of 64.
 fn header(data: &TensorData) -> Vec<u8> {
-    let name = NAMES.iter().find(|(_, t)| *t == data.dtype).map_or("", |(n, _)| n);
+    let dtype = stored_as(data.dtype);
+    let name = NAMES.iter().find(|(_, t)| *t == dtype).map_or("", |(n, _)| n);
     let order = if data.dtype.size() == 1 { '|' } else { '<' };
     let mut shape: String = data.shape.iter().map(|d| format!("{d}, ")).collect();
     if data.shape.len() != 1 {

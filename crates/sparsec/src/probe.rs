@@ -44,7 +44,12 @@ pub fn elements(target: &Target) -> usize {
 #[must_use]
 pub fn program(target: &Target) -> Program {
     let lanes = target.lanes(Scalar::F32);
-    let port = |name: &str| Port { name: name.to_owned(), elem: Scalar::F32, shape: vec![Expr::int(i64::from(lanes))] };
+    let port = |name: &str| Port {
+        name: name.to_owned(),
+        elem: Scalar::F32,
+        dtype: "f32",
+        shape: vec![Expr::int(i64::from(lanes))],
+    };
     Program {
         name: NAME.to_owned(),
         inputs: vec![port("x")],

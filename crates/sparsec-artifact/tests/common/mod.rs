@@ -83,7 +83,12 @@ const MAX_ROWS: i64 = 1 << 20;
 /// Two launches: the affine part into the arena, the maximum with zero into the output.
 pub(crate) fn program(name: &str) -> Program {
     let batch = || Expr::Param(ParamId(0));
-    let port = |name: &str| Port { name: name.into(), elem: Scalar::F32, shape: vec![batch(), Expr::int(WIDTH)] };
+    let port = |name: &str| Port {
+        name: name.into(),
+        elem: Scalar::F32,
+        dtype: "f32",
+        shape: vec![batch(), Expr::int(WIDTH)],
+    };
     let zero = || Expr::int(0);
     let affine = row_kernel("affine", |v| Expr::fma(v(0), v(1), v(2)), 3);
     let relu = row_kernel("relu", |v| v(0).max(Expr::Splat(Box::new(Expr::f32(0.0)), 8)), 1);

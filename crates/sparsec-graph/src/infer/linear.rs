@@ -63,7 +63,7 @@ pub(super) fn conv(cx: &Cx<'_>, attrs: &ConvAttrs) -> Result<TensorType, InferEr
         [x, w, bias] => (*x, *w, Some(*bias)),
         _ => return Err(cx.arity("2 or 3")),
     };
-    cx.float(0, x)?;
+    cx.numeric(0, x)?;
     cx.same_dtype(x, w)?;
     let spatial = attrs.strides.len();
     for (operand, ty) in [x, w].into_iter().enumerate() {

@@ -153,7 +153,7 @@ impl<'a> Cx<'a> {
     }
 
     fn numeric(&self, operand: usize, ty: &TensorType) -> Result<(), InferError> {
-        self.want(operand, ty, "a number type", ty.dtype != DType::Bool)
+        self.want(operand, ty, "a number type", ty.dtype.is_number())
     }
 
     /// Fails unless both have one element type.

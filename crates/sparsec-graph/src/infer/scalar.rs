@@ -132,7 +132,7 @@ fn unify(op: &str, a: Option<DType>, b: Option<DType>) -> Result<Option<DType>, 
 pub(super) fn accepts_unary(op: UnaryOp, dtype: DType) -> bool {
     match op {
         UnaryOp::Not => dtype == DType::Bool,
-        UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu => dtype != DType::Bool,
+        UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu => dtype.is_number(),
         _ => dtype.is_float(),
     }
 }
@@ -141,7 +141,7 @@ pub(super) fn accepts_unary(op: UnaryOp, dtype: DType) -> bool {
 pub(super) fn accepts_binary(op: BinaryOp, dtype: DType) -> bool {
     match op {
         BinaryOp::And | BinaryOp::Or => dtype == DType::Bool,
-        BinaryOp::Equal => true,
-        _ => dtype != DType::Bool,
+        BinaryOp::Equal => !dtype.is_narrow(),
+        _ => dtype.is_number(),
     }
 }

@@ -1,6 +1,6 @@
 //! Convolutions: the windows are gathered into the columns of a panel, then multiplied by the weight.
 
-use super::element::{Element, elements, with_float};
+use super::element::{Element, elements, with_number};
 use super::gemm::Gemm;
 use super::strided::row_major;
 use super::{InterpError, Tensor};
@@ -13,7 +13,7 @@ pub(super) fn conv(
     bias: Option<&Tensor>,
     shape: &[usize],
 ) -> Result<Tensor, InterpError> {
-    with_float!(x.dtype, T => typed::<T>(attrs, x, w, bias, shape))
+    with_number!(x.dtype, T => typed::<T>(attrs, x, w, bias, shape))
 }
 
 fn typed<T: Element>(

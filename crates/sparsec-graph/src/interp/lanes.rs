@@ -6,8 +6,8 @@ use half::{bf16, f16};
 
 use super::strided::for_runs;
 use super::{InterpError, Tensor};
-use crate::DType;
 use crate::text::int_range;
+use crate::{DType, SmallFloat};
 
 /// A run of elements of one type.
 #[derive(Clone, Debug)]
@@ -20,10 +20,12 @@ pub(super) enum Lanes {
 /// A tensor's elements, readable at any alignment.
 pub(super) enum Loaded<'a> {
     Bool(Cow<'a, [u8]>),
+    /// `i4` too.
     I8(Cow<'a, [i8]>),
     I16(Cow<'a, [i16]>),
     I32(Cow<'a, [i32]>),
     I64(Cow<'a, [i64]>),
+    /// `u4` too.
     U8(Cow<'a, [u8]>),
     U16(Cow<'a, [u16]>),
     U32(Cow<'a, [u32]>),
@@ -32,17 +34,18 @@ pub(super) enum Loaded<'a> {
     BF16(Cow<'a, [bf16]>),
     F32(Cow<'a, [f32]>),
     F64(Cow<'a, [f64]>),
+    Small(SmallFloat, Cow<'a, [u8]>),
 }
 
 impl<'a> Loaded<'a> {
     pub(super) fn new(tensor: &'a Tensor) -> Result<Self, InterpError> {
         let loaded = match tensor.dtype {
             DType::Bool => tensor.values().map(Loaded::Bool),
-            DType::I8 => tensor.values().map(Loaded::I8),
+            DType::I8 | DType::I4 => tensor.values().map(Loaded::I8),
             DType::I16 => tensor.values().map(Loaded::I16),
             DType::I32 => tensor.values().map(Loaded::I32),
             DType::I64 => tensor.values().map(Loaded::I64),
-            DType::U8 => tensor.values().map(Loaded::U8),
+            DType::U8 | DType::U4 => tensor.values().map(Loaded::U8),
             DType::U16 => tensor.values().map(Loaded::U16),
             DType::U32 => tensor.values().map(Loaded::U32),
             DType::U64 => tensor.values().map(Loaded::U64),
@@ -50,6 +53,7 @@ impl<'a> Loaded<'a> {
             DType::BF16 => tensor.values().map(Loaded::BF16),
             DType::F32 => tensor.values().map(Loaded::F32),
             DType::F64 => tensor.values().map(Loaded::F64),
+            dtype => dtype.small_float().and_then(|format| Some(Loaded::Small(format, tensor.values()?))),
         };
         loaded.ok_or_else(|| InterpError::Malformed { reason: format!("elements of type {}", tensor.dtype) })
     }
@@ -71,6 +75,7 @@ impl<'a> Loaded<'a> {
             Loaded::BF16(v) => Lanes::Float(walk.collect(v, bf16::to_f64)),
             Loaded::F32(v) => Lanes::Float(walk.collect(v, f64::from)),
             Loaded::F64(v) => Lanes::Float(walk.collect(v, |x| x)),
+            Loaded::Small(format, v) => Lanes::Float(walk.collect(v, |code| format.decode(code))),
         }
     }
 }
@@ -110,12 +115,13 @@ impl Lanes {
                 Lanes::Bool(v) => v,
             });
         }
-        if to.is_float() {
+        let small = to.small_float();
+        if to.is_float() || small.is_some() {
             let round = |x: f64| match to {
                 DType::F16 => f16::from_f64(x).to_f64(),
                 DType::BF16 => bf16::from_f64(x).to_f64(),
                 DType::F32 => f64::from(x as f32),
-                _ => x,
+                _ => small.map_or(x, |format| format.decode(format.encode(x))),
             };
             return Lanes::Float(match self {
                 Lanes::Float(v) => v.into_iter().map(round).collect(),
@@ -127,6 +133,7 @@ impl Lanes {
         }
         let range = int_range(to);
         Lanes::Int(match self {
+            Lanes::Float(v) if to.is_narrow() => v.into_iter().map(|x| wrap(i128::from(x as i32), to)).collect(),
             Lanes::Float(v) => v.into_iter().map(|x| (x as i128).clamp(*range.start(), *range.end())).collect(),
             Lanes::Int(v) => v.into_iter().map(|x| wrap(x, to)).collect(),
             Lanes::Bool(v) => v.into_iter().map(i128::from).collect(),
@@ -143,7 +150,10 @@ impl Lanes {
                 DType::F16 => v.iter().for_each(|&x| out.extend_from_slice(&f16::from_f64(x).to_le_bytes())),
                 DType::BF16 => v.iter().for_each(|&x| out.extend_from_slice(&bf16::from_f64(x).to_le_bytes())),
                 DType::F32 => v.iter().for_each(|&x| out.extend_from_slice(&(x as f32).to_le_bytes())),
-                _ => v.iter().for_each(|&x| out.extend_from_slice(&x.to_le_bytes())),
+                _ => match dtype.small_float() {
+                    Some(format) => out.extend(v.iter().map(|&x| format.encode(x))),
+                    None => v.iter().for_each(|&x| out.extend_from_slice(&x.to_le_bytes())),
+                },
             },
         }
     }
@@ -152,6 +162,8 @@ impl Lanes {
 /// An integer modulo the range of its type.
 pub(super) fn wrap(value: i128, dtype: DType) -> i128 {
     match dtype {
+        DType::I4 => i128::from((value as i8) << 4 >> 4),
+        DType::U4 => value & 15,
         DType::I8 => i128::from(value as i8),
         DType::I16 => i128::from(value as i16),
         DType::I32 => i128::from(value as i32),

@@ -118,16 +118,16 @@ impl DerefMut for KernelContext {
     }
 }
 
-/// The machine type of an element.
+/// The machine type that an element is kept in: codes of small floats are bytes.
 #[must_use]
 pub fn scalar_of(dtype: DType) -> Scalar {
     match dtype {
         DType::Bool => Scalar::Bool,
-        DType::I8 => Scalar::I8,
+        DType::I8 | DType::I4 => Scalar::I8,
         DType::I16 => Scalar::I16,
         DType::I32 => Scalar::I32,
         DType::I64 => Scalar::I64,
-        DType::U8 => Scalar::U8,
+        DType::U8 | DType::U4 => Scalar::U8,
         DType::U16 => Scalar::U16,
         DType::U32 => Scalar::U32,
         DType::U64 => Scalar::U64,
@@ -135,5 +135,7 @@ pub fn scalar_of(dtype: DType) -> Scalar {
         DType::BF16 => Scalar::BF16,
         DType::F32 => Scalar::F32,
         DType::F64 => Scalar::F64,
+        DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ => Scalar::U8,
+        DType::F8E8M0 | DType::F4E2M1 => Scalar::U8,
     }
 }

@@ -78,13 +78,15 @@ impl Parser<'_> {
         let bits = match self.lexer.next()? {
             Token::Hex(bits) if !negative && (dtype.size() == 8 || bits >> (8 * dtype.size()) == 0) => Some(bits),
             Token::Ident("nan") if negative => None,
-            Token::Ident(text @ ("nan" | "inf")) | Token::Number(text) if dtype.is_float() => {
+            Token::Ident(text @ ("nan" | "inf")) | Token::Number(text)
+                if dtype.is_float() || dtype.small_float().is_some() =>
+            {
                 parse_float_bits(dtype, &format!("{sign}{text}"))
             }
             Token::Ident(text @ ("true" | "false")) if dtype == DType::Bool && !negative => {
                 Some(u64::from(text == "true"))
             }
-            Token::Number(text) if !dtype.is_float() => Some(self.number_in(text, negative, int_range(dtype))? as u64),
+            Token::Number(text) => Some(self.number_in(text, negative, int_range(dtype))? as u64),
             _ => None,
         };
         bits.ok_or_else(|| self.lexer.error(format!("expected an element of type {dtype}")))

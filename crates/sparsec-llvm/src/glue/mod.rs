@@ -109,7 +109,7 @@ impl Glue<'_, '_> {
 
     /// The code of a port's element type.
     fn dtype(port: &Port) -> Emit<i32> {
-        match sparsec_abi::dtype_code(port.elem.name()) {
+        match sparsec_abi::dtype_code(port.dtype) {
             Some(code) => Ok(code),
             None => invalid(format!("`{}` has no element type of the ABI", port.name)),
         }

@@ -76,7 +76,12 @@ pub(crate) fn program(kernel: Kernel, params: &[i64]) -> Program {
     let mut program = Program { name: "m".into(), ..Program::default() };
     let mut arguments = Vec::new();
     for buffer in &kernel.buffers {
-        let port = Port { name: buffer.name.clone(), elem: buffer.elem, shape: buffer.shape.clone() };
+        let port = Port {
+            name: buffer.name.clone(),
+            elem: buffer.elem,
+            dtype: buffer.elem.name(),
+            shape: buffer.shape.clone(),
+        };
         match buffer.kind {
             BufferKind::Input => {
                 arguments.push((Argument::Input(program.inputs.len() as u32), Expr::int(0)));

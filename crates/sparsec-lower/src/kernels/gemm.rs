@@ -65,6 +65,11 @@ pub(crate) fn gemm_kernel(g: &Gemm, target: &TargetInfo) -> BuiltKernel {
     gemv_kernel(g, target).unwrap_or_else(|| tiles(g, target))
 }
 
+/// `a * b + c`: floats are rounded once, integers wrap.
+pub(crate) fn multiply_add(a: Expr, b: Expr, c: Expr, elem: Scalar) -> Expr {
+    if elem.is_float() { Expr::fma(a, b, c) } else { a * b + c }
+}
+
 fn tiles(g: &Gemm, target: &TargetInfo) -> BuiltKernel {
     let mut c = Context::new("gemm");
     let wide = target.registers >= 32;
@@ -153,7 +158,7 @@ fn tiles(g: &Gemm, target: &TargetInfo) -> BuiltKernel {
                         c.unroll("t", t_count, |c, t| {
                             c.vector(lanes, None, |c, _| {
                                 let x = Expr::Reg(now, vec![t.clone()]);
-                                c.set(acc, vec![r.clone(), t.clone()], Expr::fma(value, x, sum(&r, &t)));
+                                c.set(acc, vec![r.clone(), t.clone()], multiply_add(value, x, sum(&r, &t), elem));
                             });
                         });
                     });

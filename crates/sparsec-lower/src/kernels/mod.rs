@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod band;
+pub(crate) mod conv;
 pub(crate) mod gather;
 pub(crate) mod gemm;
 pub(crate) mod gemv;

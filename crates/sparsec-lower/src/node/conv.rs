@@ -8,8 +8,9 @@ use sparsec_sparse::Format;
 use crate::context::scalar_of;
 use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
+use crate::kernels::conv::{PlainConv, conv_kernel};
 use crate::lowering::{Lowering, Place};
-use crate::node::strides_of;
+use crate::node::{launch_node, strides_of};
 use crate::weight::{View, WeightMatrix, WeightProblem, Window, multiply};
 
 pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<(), LowerError> {
@@ -17,15 +18,16 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
     let unsupported = |reason: &str| LowerError::unsupported(node, reason);
     let (x, y) = (l.graph.ty(node.operands[0]), l.graph.ty(node.result()));
     let w = l.graph.ty(node.operands[1]);
-    let constant =
-        l.graph.constant(node.operands[1]).ok_or_else(|| unsupported("the weight is not a constant of the model"))?;
-    if !matches!(x.rank(), 3 | 4) {
-        return Err(unsupported("only one and two spatial axes are supported"));
-    }
     let shape = w.const_shape().unwrap_or_default();
-    let weight = WeightMatrix::new(&constant.data, shape[0] as usize, attrs.groups as usize)
-        .ok_or_else(|| unsupported("only f32 weights are supported, and groups that divide the outputs"))?
-        .with_pages(l.graph.pages());
+    let constant = l.graph.constant(node.operands[1]).filter(|_| matches!(x.rank(), 3 | 4));
+    let weight = constant.and_then(|c| WeightMatrix::new(&c.data, shape[0] as usize, attrs.groups as usize));
+    let Some(weight) = weight else {
+        if node.format.as_ref().is_some_and(|f| *f != Format::Dense) {
+            return Err(unsupported("a format needs an f32 weight that is a constant, and one or two spatial axes"));
+        }
+        return lower_plain(l, id, attrs);
+    };
+    let weight = weight.with_pages(l.graph.pages());
     let window = |axis: usize| {
         // A missing vertical axis is one row.
         let axis = axis as i64 + x.rank() as i64 - 4;
@@ -70,6 +72,24 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
         density: 1.0,
     };
     launch_multiplication(l, node, problem, &weight, (node.operands[0], node.operands[1]), &args)
+}
+
+/// A convolution of whatever type and rank, without a format.
+fn lower_plain(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<(), LowerError> {
+    let node = l.graph.node(id);
+    let own = node.epilogue.as_ref().map_or(node.operands.len(), |e| e.first_operand as usize);
+    let shaped = |v: ValueId| (scalar_of(l.graph.ty(v).dtype), l.graph.ty(v).shape.clone());
+    let plain = PlainConv {
+        attrs,
+        x: shaped(node.operands[0]),
+        w: shaped(node.operands[1]),
+        y: shaped(node.result()),
+        bias: own > 2,
+        args: node.operands[own..].iter().map(|&v| shaped(v)).collect(),
+        epilogue: node.epilogue.as_ref().map(|e| &e.expr),
+    };
+    let built = conv_kernel(&plain, &l.target);
+    launch_node(l, id, built, &node.operands)
 }
 
 /// Chooses the kernel of the node's format and adds its launch.

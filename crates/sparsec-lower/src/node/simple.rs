@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use sparsec_graph::{BinaryOp, Dim, NodeId, PoolAttrs, ReduceKind, ScalarExpr, UnaryOp};
-use sparsec_tir::{BufferKind, CompareOp, Expr, Scalar};
+use sparsec_tir::{BufferKind, Expr, Scalar};
 
 use crate::context::{Context, scalar_of};
+use crate::convert::emit_cast;
 use crate::error::LowerError;
 use crate::kernels::gather::{Gather, gather_kernel};
 use crate::kernels::line::AxisView;
@@ -17,7 +18,7 @@ use crate::kernels::softmax::softmax_kernel;
 use crate::lowering::Lowering;
 use crate::node::launch_node;
 use crate::operand::{Axis, Operand};
-use crate::scalar::{Typed, constant, elementwise_expr, emit_scalar};
+use crate::scalar::{Typed, elementwise_expr, emit_scalar};
 
 pub(super) fn lower_elementwise(l: &mut Lowering<'_>, id: NodeId) -> Result<(), LowerError> {
     let node = l.graph.node(id);
@@ -34,11 +35,7 @@ pub(super) fn lower_elementwise(l: &mut Lowering<'_>, id: NodeId) -> Result<(), 
         Some(expr) => emit_scalar(c, expr, None, arg, wanted),
         None => {
             let x = arg(c, 0);
-            if wanted == Scalar::Bool && x.1 != Scalar::Bool {
-                (Expr::compare(CompareOp::Ne, x.0, constant(0.0, x.1).0), Scalar::Bool)
-            } else {
-                x
-            }
+            emit_cast(c, x.0, l.graph.ty(node.operands[0]).dtype, result.dtype)
         }
     };
     let built = map_kernel(node.op.name(), &result.shape, &output, &inputs, &l.target, &mut body);

@@ -10,6 +10,13 @@ use crate::error::Fault;
 /// `Conv`: x `[n, c, spatial...]`, w `[m, c/groups, kernel...]`, and optionally a bias `[m]`.
 pub(super) fn conv(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Operand>, Fault> {
     let (x, w) = (node.input(0)?, node.input(1)?);
+    let attrs = attributes(cx, node, x, w)?;
+    let operands: Vec<Operand> = [x, w].into_iter().chain(node.optional(2)).collect();
+    Ok(vec![cx.append(Op::Conv(attrs), &operands)?])
+}
+
+/// The attributes of a convolution of `x` with `w`.
+pub(super) fn attributes(cx: &Context, node: &Node<'_>, x: Operand, w: Operand) -> Result<ConvAttrs, Fault> {
     let weight = cx.ty(w).const_shape().ok_or_else(|| cx.unresolved(w, "the shape of the weight"))?;
     let kernel = weight.get(2..).unwrap_or_default().to_vec();
     if let Some(declared) = node.ints("kernel_shape")?
@@ -19,7 +26,5 @@ pub(super) fn conv(cx: &mut Context, node: &Node<'_>) -> Result<Vec<Operand>, Fa
     }
     let window = Window::of(cx, node, x, kernel)?;
     let groups = node.int_or("group", 1)?;
-    let attrs = ConvAttrs { strides: window.strides, pads: window.pads, dilations: window.dilations, groups };
-    let operands: Vec<Operand> = [x, w].into_iter().chain(node.optional(2)).collect();
-    Ok(vec![cx.append(Op::Conv(attrs), &operands)?])
+    Ok(ConvAttrs { strides: window.strides, pads: window.pads, dilations: window.dilations, groups })
 }

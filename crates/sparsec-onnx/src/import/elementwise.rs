@@ -1,12 +1,11 @@
 //! Element-wise operators that the graph has itself.
 
-use sparsec_graph::{BinaryOp, DType, Dim, Op, TensorType, UnaryOp};
+use sparsec_graph::{BinaryOp, Dim, Op, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::node::Node;
 use super::symbolic;
 use crate::error::Fault;
-use crate::tensor;
 
 type Results = Result<Vec<Operand>, Fault>;
 
@@ -130,32 +129,6 @@ pub(super) fn select(cx: &mut Context, node: &Node<'_>) -> Results {
         Some(known) => Ok(vec![known]),
         None => Ok(vec![cx.append(Op::Where, &[c, x, y])?]),
     }
-}
-
-/// `Cast`.
-pub(super) fn cast(cx: &mut Context, node: &Node<'_>) -> Results {
-    let to = node.int("to")?.ok_or_else(|| Fault::attribute("to", "is missing"))?;
-    let to = tensor::dtype(i32::try_from(to).unwrap_or(-1))?;
-    Ok(vec![cast_to(cx, node.input(0)?, to)?])
-}
-
-/// `CastLike`: the type of another operand.
-pub(super) fn cast_like(cx: &mut Context, node: &Node<'_>) -> Results {
-    let to = cx.dtype(node.input(1)?);
-    Ok(vec![cast_to(cx, node.input(0)?, to)?])
-}
-
-fn cast_to(cx: &mut Context, x: Operand, to: DType) -> Result<Operand, Fault> {
-    if cx.dtype(x) == to {
-        return Ok(x);
-    }
-    if let Some(ints) = cx.ints(x)
-        && matches!(to, DType::I32 | DType::I64)
-        && ints.iter().all(symbolic::is_tame)
-    {
-        return cx.add_ints(TensorType::new(to, cx.shape(x)), ints.to_vec());
-    }
-    cx.append(Op::Cast(to), &[x])
 }
 
 /// `Clip`: bounds are inputs since operator set 11, which older exporters did not always heed.

@@ -18,7 +18,7 @@ pub(super) fn matmul(cx: &mut Context, node: &Node<'_>) -> Results {
 }
 
 /// The matrix product of two operands.
-fn product(cx: &mut Context, x: Operand, y: Operand) -> Result<Operand, Fault> {
+pub(super) fn product(cx: &mut Context, x: Operand, y: Operand) -> Result<Operand, Fault> {
     let (xs, ys) = (cx.shape(x), cx.shape(y));
     if xs.is_empty() || ys.is_empty() {
         return Err(Fault::invalid("an operand is a scalar"));

@@ -3,8 +3,8 @@
 use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
-    activation, constant, conv, einsum, elementwise, matmul, normalize, pool, rearrange, reduce, reshape, shape, slice,
-    sort,
+    activation, cast, constant, conv, einsum, elementwise, matmul, normalize, pool, quantize, rearrange, reduce,
+    reshape, shape, slice, sort,
 };
 use crate::error::Fault;
 
@@ -38,8 +38,8 @@ const STANDARD: &[(&str, Handler)] = &[
     ("ArgMin", sort::arg),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", normalize::batch_normalization),
-    ("Cast", elementwise::cast),
-    ("CastLike", elementwise::cast_like),
+    ("Cast", cast::cast),
+    ("CastLike", cast::cast_like),
     ("Ceil", elementwise::unary),
     ("Celu", activation::celu),
     ("Clip", elementwise::clip),
@@ -47,10 +47,13 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Constant", constant::constant),
     ("ConstantOfShape", constant::constant_of_shape),
     ("Conv", conv::conv),
+    ("ConvInteger", quantize::conv_integer),
     ("Cos", elementwise::unary),
     ("DepthToSpace", rearrange::depth_to_space),
+    ("DequantizeLinear", quantize::dequantize_linear),
     ("Div", elementwise::binary),
     ("Dropout", elementwise::dropout),
+    ("DynamicQuantizeLinear", quantize::dynamic_quantize_linear),
     ("Einsum", einsum::einsum),
     ("Elu", activation::elu),
     ("Equal", elementwise::binary),
@@ -78,6 +81,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Log", elementwise::unary),
     ("LogSoftmax", normalize::log_softmax),
     ("MatMul", matmul::matmul),
+    ("MatMulInteger", quantize::matmul_integer),
     ("Max", elementwise::variadic),
     ("MaxPool", pool::max_pool),
     ("Mean", elementwise::variadic),
@@ -91,6 +95,9 @@ const STANDARD: &[(&str, Handler)] = &[
     ("PRelu", activation::prelu),
     ("Pad", slice::pad),
     ("Pow", elementwise::pow),
+    ("QLinearConv", quantize::qlinear_conv),
+    ("QLinearMatMul", quantize::qlinear_matmul),
+    ("QuantizeLinear", quantize::quantize_linear),
     ("RMSNormalization", normalize::rms_normalization),
     ("Range", constant::range),
     ("Reciprocal", elementwise::unary),

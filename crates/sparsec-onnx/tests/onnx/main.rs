@@ -6,5 +6,6 @@ mod malformed;
 mod model;
 mod operators;
 mod pruning;
+mod quantize;
 mod shapes;
 mod tensors;
