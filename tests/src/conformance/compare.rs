@@ -22,7 +22,7 @@ pub fn compare(index: usize, found: &TensorData, expected: &TensorData) -> Resul
         return Err((what.to_owned(), detail));
     }
     let wrong = |detail: String| Err(("wrong values".to_owned(), detail));
-    if !found.dtype.is_float() {
+    if !found.dtype.is_float() && found.dtype.small_float().is_none() {
         return match (found.bytes == expected.bytes, found.as_i64(), expected.as_i64()) {
             (true, ..) => Ok(()),
             (_, Some(a), Some(b)) => wrong(differences(index, &a, &b, |a, b| a == b)),
@@ -45,7 +45,10 @@ fn numbers(data: &TensorData) -> Option<Vec<f64>> {
         DType::F64 => data.values::<f64>()?.to_vec(),
         DType::F16 => data.values::<u16>()?.iter().map(|&v| half::f16::from_bits(v).to_f64()).collect(),
         DType::BF16 => data.values::<u16>()?.iter().map(|&v| half::bf16::from_bits(v).to_f64()).collect(),
-        _ => return None,
+        dtype => {
+            let format = dtype.small_float()?;
+            data.bytes.iter().map(|&code| format.decode(code)).collect()
+        }
     })
 }
 
