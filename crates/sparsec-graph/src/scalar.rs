@@ -43,7 +43,9 @@ pub enum UnaryOp {
     Sin,
     /// Cosine.
     Cos,
-    /// Logical negation of a `bool`.
+    /// Inverse tangent.
+    Atan,
+    /// Logical negation of a `bool`, complement of the bits of an integer.
     Not,
 }
 
@@ -58,16 +60,25 @@ pub enum BinaryOp {
     Mul,
     /// Quotient; integers truncate toward zero.
     Div,
+    /// Remainder of the quotient truncated toward zero: it has the sign of `x`.
+    Rem,
     /// `x^y`.
     Pow,
     /// The smaller; NaN where either is NaN.
     Min,
     /// The larger; NaN where either is NaN.
     Max,
-    /// Logical and of `bool`s.
+    /// Logical and of `bool`s, bitwise of integers.
     And,
-    /// Logical or of `bool`s.
+    /// Logical or of `bool`s, bitwise of integers.
     Or,
+    /// Exclusive or of the bits of integers.
+    Xor,
+    /// The bits of an integer shifted toward the higher ones; 0 where `y` is not below the number of bits.
+    ShiftLeft,
+    /// The bits of an integer shifted toward the lower ones, the sign kept; where `y` is not below the number of bits,
+    /// what remains is the sign.
+    ShiftRight,
     /// `x == y`, a `bool`.
     Equal,
     /// `x < y`, a `bool`.
@@ -111,11 +122,13 @@ pub(crate) use named;
 named!(UnaryOp {
     Neg = "neg", Abs = "abs", Exp = "exp", Log = "log", Sqrt = "sqrt", Reciprocal = "reciprocal", Rsqrt = "rsqrt",
     Erf = "erf", Tanh = "tanh", Sigmoid = "sigmoid", Relu = "relu", Gelu = "gelu", GeluTanh = "gelu_tanh",
-    Silu = "silu", Floor = "floor", Ceil = "ceil", Round = "round", Sin = "sin", Cos = "cos", Not = "not",
+    Silu = "silu", Floor = "floor", Ceil = "ceil", Round = "round", Sin = "sin", Cos = "cos", Atan = "atan",
+    Not = "not",
 });
 
 named!(BinaryOp {
-    Add = "add", Sub = "sub", Mul = "mul", Div = "div", Pow = "pow", Min = "min", Max = "max", And = "and", Or = "or",
+    Add = "add", Sub = "sub", Mul = "mul", Div = "div", Rem = "rem", Pow = "pow", Min = "min", Max = "max", And = "and",
+    Or = "or", Xor = "xor", ShiftLeft = "shl", ShiftRight = "shr",
     Equal = "eq", Less = "lt", LessEqual = "le", Greater = "gt", GreaterEqual = "ge",
 });
 

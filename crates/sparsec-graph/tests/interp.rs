@@ -26,6 +26,7 @@ fn unary() {
         ("rsqrt", "{nan, nan, inf, 1.4142135, 0.70710677}"),
         ("sin", "{-0.9092974, -0.47942555, 0.0, 0.47942555, 0.9092974}"),
         ("cos", "{-0.41614684, 0.87758255, 1.0, 0.87758255, -0.41614684}"),
+        ("atan", "{-1.1071488, -0.4636476, 0.0, 0.4636476, 1.1071488}"),
     ] {
         // NaNs of arithmetic have either sign; the text distinguishes them.
         let result = eval(&format!("{op} (%0)"), &[x]).replace("0xffc00000", "nan");
@@ -35,6 +36,7 @@ fn unary() {
     assert_eq!(eval("sqrt (%0)", &["f64[2] {2, 4}"]), "f64[2] {1.4142135623730951, 2.0}");
     assert_eq!(eval("neg (%0)", &["i8[2] {-128, 5}"]), "i8[2] {-128, -5}");
     assert_eq!(eval("not (%0)", &["bool[2] {true, false}"]), "bool[2] {false, true}");
+    assert_eq!(eval("not (%0)", &["u8[2] {0, 5}"]), "u8[2] {255, 250}");
 }
 
 #[test]
@@ -71,6 +73,17 @@ fn binary() {
         eval("and (%0, %1)", &["bool[2, 1] {true, false}", "bool[2] {true, false}"]),
         "bool[2, 2] {true, false, false, false}"
     );
+    // 7 is 0b0111, 3 is 0b0011, -7 is 0b1001 and -3 is 0b1101 after ones.
+    let bits = ["i8[4] {7, -7, 7, -7}", "i8[4] {3, 3, -3, -3}"];
+    assert_eq!(eval("rem (%0, %1)", &bits), "i8[4] {1, -1, 1, -1}");
+    assert_eq!(eval("and (%0, %1)", &bits), "i8[4] {3, 1, 5, -7}");
+    assert_eq!(eval("or (%0, %1)", &bits), "i8[4] {7, -5, -1, -3}");
+    assert_eq!(eval("xor (%0, %1)", &bits), "i8[4] {4, -6, -6, 4}");
+    let shifted = ["u8[3] {3, 255, 255}", "u8[3] {1, 4, 8}"];
+    assert_eq!(eval("shl (%0, %1)", &shifted), "u8[3] {6, 240, 0}");
+    assert_eq!(eval("shr (%0, %1)", &shifted), "u8[3] {1, 15, 0}");
+    assert_eq!(eval("shr (%0, %1)", &["i8[2] {-8, -8}", "i8[2] {1, 100}"]), "i8[2] {-4, -1}");
+    assert_eq!(eval("rem (%0, %1)", &["f32[3] {5.5, -5.5, 1}", "f32[3] {2, 2, inf}"]), "f32[3] {1.5, -1.5, 1.0}");
     assert_eq!(eval("or (%0, %1)", &["bool[2] {true, false}", "bool[] {false}"]), "bool[2] {true, false}");
 }
 

@@ -15,8 +15,10 @@ mod lowering;
 mod node;
 mod operand;
 mod plan;
+mod remainder;
 mod scalar;
 mod target;
+mod trig;
 mod weight;
 
 pub use coordinate::CoordinateDump;

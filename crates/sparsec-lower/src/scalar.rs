@@ -8,6 +8,8 @@ use sparsec_tir::{BinaryOp, CompareOp, Expr, Scalar, Type, UnaryOp};
 
 use crate::context::Context;
 use crate::gelu::gelu;
+use crate::remainder::remainder;
+use crate::trig::atan;
 
 /// A value and its type.
 pub(crate) type Typed = (Expr, Scalar);
@@ -102,6 +104,10 @@ fn emit_unary(b: &mut Context, op: GraphUnary, x: Typed) -> Typed {
         GraphUnary::Sin => simple(UnaryOp::Sin, x),
         GraphUnary::Cos => simple(UnaryOp::Cos, x),
         GraphUnary::Not => simple(UnaryOp::Not, x),
+        GraphUnary::Atan => {
+            let x = named(b, x);
+            (atan(b, x.0, s), s)
+        }
         GraphUnary::Reciprocal => (Expr::binary(BinaryOp::Div, c(1.0), x.0), s),
         GraphUnary::Rsqrt => (Expr::binary(BinaryOp::Div, c(1.0), Expr::unary(UnaryOp::Sqrt, x.0)), s),
         // The second operand is the result where either is NaN.
@@ -149,8 +155,15 @@ fn emit_binary(b: &mut Context, op: GraphBinary, x: Typed, y: Typed) -> Typed {
             (x.0.clone() * x.0, s)
         }
         GraphBinary::Pow => plain(BinaryOp::Pow, x, y),
+        GraphBinary::Rem if s.is_float() => {
+            let (x, y) = (named(b, x), named(b, y));
+            (remainder(b, x.0, y.0, s), s)
+        }
+        GraphBinary::Rem => plain(BinaryOp::Rem, x, y),
         GraphBinary::And => plain(BinaryOp::And, x, y),
         GraphBinary::Or => plain(BinaryOp::Or, x, y),
+        GraphBinary::Xor => plain(BinaryOp::Xor, x, y),
+        GraphBinary::ShiftLeft | GraphBinary::ShiftRight => shift(b, op, x, y),
         GraphBinary::Min => nan_keeping(b, BinaryOp::Min, x, y),
         GraphBinary::Max => nan_keeping(b, BinaryOp::Max, x, y),
         GraphBinary::Equal => compare(CompareOp::Eq, x, y),
@@ -159,6 +172,26 @@ fn emit_binary(b: &mut Context, op: GraphBinary, x: Typed, y: Typed) -> Typed {
         GraphBinary::Greater => compare(CompareOp::Gt, x, y),
         GraphBinary::GreaterEqual => compare(CompareOp::Ge, x, y),
     }
+}
+
+/// A shift, whose amount the tensor IR wants below the number of bits.
+fn shift(b: &mut Context, op: GraphBinary, x: Typed, y: Typed) -> Typed {
+    let s = x.1;
+    let int = |v: i64| Expr::Int(v, s);
+    let last = s.size() as i64 * 8 - 1;
+    let y = named(b, y);
+    // An amount below 0 is none, either.
+    let mut fits = Expr::compare(CompareOp::Le, y.0.clone(), int(last));
+    if s.is_signed() {
+        fits = Expr::binary(BinaryOp::And, fits, Expr::compare(CompareOp::Ge, y.0.clone(), int(0)));
+    }
+    let amount = Expr::select(fits.clone(), y.0, int(last));
+    let shifted = match op {
+        GraphBinary::ShiftLeft => Expr::select(fits, Expr::binary(BinaryOp::Shl, x.0, amount), int(0)),
+        _ if s.is_signed() => Expr::binary(BinaryOp::Shr, x.0, amount),
+        _ => Expr::select(fits, Expr::binary(BinaryOp::Shr, x.0, amount), int(0)),
+    };
+    (shifted, s)
 }
 
 /// The machine's minimum and maximum give the second operand where either is NaN; a constant first operand is enough.

@@ -27,6 +27,38 @@ fn elementwise() {
 }
 
 #[test]
+fn remainders_and_bits() {
+    check(
+        r#"graph @g {
+  input %0 "x": f32[batch, 37]
+  const %1 "b": f32[37] random(seed=1, density=1.0)
+  const %2 "three": i32[] {3}
+  const %3 "wide": i32[] {40}
+  const %4 "hundred": f32[] {100.0}
+  %5 = mul (%0, %4)
+  %6 = rem (%5, %1)
+  %7 = atan (%5)
+  %8 = cast i32 (%5)
+  %9 = rem (%8, %2)
+  %10 = and (%8, %9)
+  %11 = xor (%8, %2)
+  %12 = or (%10, %11)
+  %13 = not (%12)
+  %14 = shl (%13, %2)
+  %15 = shr (%14, %9)
+  %16 = shr (%14, %3)
+  %17 = shl (%14, %3)
+  output "a" = %6
+  output "b" = %7
+  output "c" = %15
+  output "d" = %16
+  output "e" = %17
+}"#,
+        &[("batch", 3)],
+    );
+}
+
+#[test]
 fn movement() {
     check(
         r#"graph @g {

@@ -26,7 +26,7 @@ pub(super) fn broadcast(cx: &Cx<'_>, shapes: &[&[Dim]]) -> Result<Vec<Dim>, Infe
 pub(super) fn unary(cx: &Cx<'_>, op: UnaryOp) -> Result<TensorType, InferError> {
     let [x] = cx.exactly()?;
     let expected = match op {
-        UnaryOp::Not => "bool",
+        UnaryOp::Not => "bool or an integer type",
         UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu => "a number type",
         _ => "a floating-point type",
     };
@@ -37,7 +37,11 @@ pub(super) fn unary(cx: &Cx<'_>, op: UnaryOp) -> Result<TensorType, InferError> 
 pub(super) fn binary(cx: &Cx<'_>, op: BinaryOp) -> Result<TensorType, InferError> {
     let [x, y] = cx.exactly()?;
     cx.same_dtype(x, y)?;
-    let expected = if matches!(op, BinaryOp::And | BinaryOp::Or) { "bool" } else { "a number type" };
+    let expected = match op {
+        BinaryOp::And | BinaryOp::Or => "bool or an integer type",
+        BinaryOp::Xor | BinaryOp::ShiftLeft | BinaryOp::ShiftRight => "an integer type",
+        _ => "a number type",
+    };
     cx.want(0, x, expected, accepts_binary(op, x.dtype))?;
     let dtype = if op.is_comparison() { DType::Bool } else { x.dtype };
     Ok(TensorType::new(dtype, broadcast(cx, &[&x.shape, &y.shape])?))

@@ -72,7 +72,8 @@ impl Scalars<'_> {
                 let dtype = unify(op.name(), self.natural(x, depth + 1)?, self.natural(y, depth + 1)?)?;
                 match dtype {
                     Some(t) if !accepts_binary(*op, t) => Err(error(format!("`{op}` of {t}"))),
-                    _ if op.is_comparison() || matches!(op, BinaryOp::And | BinaryOp::Or) => Ok(Some(DType::Bool)),
+                    _ if op.is_comparison() => Ok(Some(DType::Bool)),
+                    None if matches!(op, BinaryOp::And | BinaryOp::Or) => Ok(Some(DType::Bool)),
                     _ => Ok(dtype),
                 }
             }
@@ -131,7 +132,7 @@ fn unify(op: &str, a: Option<DType>, b: Option<DType>) -> Result<Option<DType>, 
 /// Whether a unary operation is defined for an element type.
 pub(super) fn accepts_unary(op: UnaryOp, dtype: DType) -> bool {
     match op {
-        UnaryOp::Not => dtype == DType::Bool,
+        UnaryOp::Not => dtype == DType::Bool || dtype.is_int(),
         UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu => dtype.is_number(),
         _ => dtype.is_float(),
     }
@@ -140,7 +141,8 @@ pub(super) fn accepts_unary(op: UnaryOp, dtype: DType) -> bool {
 /// Whether a binary operation is defined for an element type.
 pub(super) fn accepts_binary(op: BinaryOp, dtype: DType) -> bool {
     match op {
-        BinaryOp::And | BinaryOp::Or => dtype == DType::Bool,
+        BinaryOp::And | BinaryOp::Or => dtype == DType::Bool || dtype.is_int(),
+        BinaryOp::Xor | BinaryOp::ShiftLeft | BinaryOp::ShiftRight => dtype.is_int(),
         BinaryOp::Equal => !dtype.is_narrow(),
         _ => dtype.is_number(),
     }

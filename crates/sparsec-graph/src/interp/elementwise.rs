@@ -89,6 +89,7 @@ fn unary(op: UnaryOp, x: Lanes, dtype: DType) -> Lanes {
                     UnaryOp::Neg => wrap(-*x, dtype),
                     UnaryOp::Abs => wrap(x.abs(), dtype),
                     UnaryOp::Relu => (*x).max(0),
+                    UnaryOp::Not => wrap(!*x, dtype),
                     _ => *x,
                 }
             });
@@ -113,7 +114,8 @@ fn binary(op: BinaryOp, x: Lanes, y: Lanes, dtype: DType) -> Result<Lanes, Inter
         }
         (Lanes::Int(mut x), Lanes::Int(y)) => {
             for (x, y) in x.iter_mut().zip(&y) {
-                *x = wrap(math::integer(op, *x, *y).ok_or(InterpError::DivisionByZero)?, dtype);
+                *x =
+                    wrap(math::integer(op, *x, *y, 8 * dtype.size() as u32).ok_or(InterpError::DivisionByZero)?, dtype);
             }
             Lanes::Int(x)
         }

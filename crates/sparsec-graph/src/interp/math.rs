@@ -29,6 +29,7 @@ pub(super) fn unary(op: UnaryOp, x: f64) -> f64 {
         UnaryOp::Round => x.round_ties_even(),
         UnaryOp::Sin => x.sin(),
         UnaryOp::Cos => x.cos(),
+        UnaryOp::Atan => x.atan(),
         // Typing admits it for `bool` only.
         UnaryOp::Not => f64::from(x == 0.0),
     }
@@ -44,6 +45,7 @@ pub(super) fn binary(op: BinaryOp, x: f64, y: f64) -> f64 {
         BinaryOp::Sub => x - y,
         BinaryOp::Mul => x * y,
         BinaryOp::Div => x / y,
+        BinaryOp::Rem => x % y,
         BinaryOp::Pow => x.powf(y),
         BinaryOp::Min => x.smaller(y),
         BinaryOp::Max => x.larger(y),
@@ -51,12 +53,19 @@ pub(super) fn binary(op: BinaryOp, x: f64, y: f64) -> f64 {
     }
 }
 
-/// A binary operation on integers that is no comparison, before it wraps; `None` where a divisor is zero.
-pub(super) fn integer(op: BinaryOp, x: i128, y: i128) -> Option<i128> {
+/// A binary operation on integers of so many bits that is no comparison, before it wraps; `None` where a divisor is zero.
+pub(super) fn integer(op: BinaryOp, x: i128, y: i128, bits: u32) -> Option<i128> {
+    let shift = u32::try_from(y).ok().filter(|&by| by < bits);
     Some(match op {
         BinaryOp::Sub => x - y,
         BinaryOp::Mul => x.wrapping_mul(y),
         BinaryOp::Div => x.checked_div(y)?,
+        BinaryOp::Rem => x.checked_rem(y)?,
+        BinaryOp::And => x & y,
+        BinaryOp::Or => x | y,
+        BinaryOp::Xor => x ^ y,
+        BinaryOp::ShiftLeft => shift.map_or(0, |by| x << by),
+        BinaryOp::ShiftRight => x >> shift.unwrap_or(127),
         BinaryOp::Pow => power(x, y)?,
         BinaryOp::Min => x.min(y),
         BinaryOp::Max => x.max(y),

@@ -55,10 +55,14 @@ pub(super) fn leaky_relu(cx: &mut Context, node: &Node<'_>) -> Results {
     where_negative(cx, x, negative, x)
 }
 
-/// `PRelu`: `slope x` below 0.
+/// `PRelu`: `slope x` below 0. Before operator set 7 a vector of slopes belongs to axis 1.
 pub(super) fn prelu(cx: &mut Context, node: &Node<'_>) -> Results {
-    let x = node.input(0)?;
-    let negative = binary(cx, BinaryOp::Mul, x, node.input(1)?)?;
+    let (x, mut slope) = (node.input(0)?, node.input(1)?);
+    if node.opset < 7 && cx.rank(slope) == 1 && cx.rank(x) > 2 && !cx.shape(slope)[0].is(1) {
+        let places: Vec<usize> = (1..cx.rank(x) - 1).collect();
+        slope = cx.insert_axes(slope, &places)?;
+    }
+    let negative = binary(cx, BinaryOp::Mul, x, slope)?;
     where_negative(cx, x, negative, x)
 }
 
@@ -182,9 +186,22 @@ pub(super) fn sign(cx: &mut Context, node: &Node<'_>) -> Results {
     where_negative(cx, x, minus_one, positive)
 }
 
-/// `Tan`: sine by cosine.
-pub(super) fn tan(cx: &mut Context, node: &Node<'_>) -> Results {
+/// `Shrink`: `x + bias` below `-lambd`, `x - bias` above `lambd`, 0 between.
+pub(super) fn shrink(cx: &mut Context, node: &Node<'_>) -> Results {
     let x = node.input(0)?;
-    let (sine, cosine) = (unary(cx, UnaryOp::Sin, x)?, unary(cx, UnaryOp::Cos, x)?);
-    Ok(vec![binary(cx, BinaryOp::Div, sine, cosine)?])
+    let (lambd, bias) = (node.float_or("lambd", 0.5)?, node.float_or("bias", 0.0)?);
+    let below = apply_scalar(cx, BinaryOp::Less, x, -lambd)?;
+    let above = apply_scalar(cx, BinaryOp::Greater, x, lambd)?;
+    let raised = apply_scalar(cx, BinaryOp::Add, x, bias)?;
+    let lowered = apply_scalar(cx, BinaryOp::Sub, x, bias)?;
+    let rest = cx.select_or(above, lowered, 0.0)?;
+    Ok(vec![cx.select(below, raised, rest)?])
+}
+
+/// `com.microsoft.QuickGelu`: `x sigmoid(alpha x)`.
+pub(super) fn quick_gelu(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let scaled = apply_scalar(cx, BinaryOp::Mul, x, node.float_or("alpha", 1.702)?)?;
+    let gate = unary(cx, UnaryOp::Sigmoid, scaled)?;
+    Ok(vec![binary(cx, BinaryOp::Mul, x, gate)?])
 }

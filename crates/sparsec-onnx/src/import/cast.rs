@@ -6,13 +6,20 @@ use super::context::{Context, Operand};
 use super::node::Node;
 use super::symbolic;
 use crate::error::Fault;
+use crate::proto::tensor_proto::DataType;
 use crate::tensor;
 
 type Results = Result<Vec<Operand>, Fault>;
 
 /// `Cast`.
 pub(super) fn cast(cx: &mut Context, node: &Node<'_>) -> Results {
-    let to = node.int("to")?.ok_or_else(|| Fault::attribute("to", "is missing"))?;
+    let to = if node.opset < 6 && node.has("to") && node.int("to").is_err() {
+        // Operator sets before 6 had the type by name.
+        let name = node.string("to")?.unwrap_or_default();
+        DataType::from_str_name(name).ok_or_else(|| Fault::attribute("to", format!("is `{name}`")))? as i64
+    } else {
+        node.int("to")?.ok_or_else(|| Fault::attribute("to", "is missing"))?
+    };
     let to = tensor::dtype(i32::try_from(to).unwrap_or(-1))?;
     convert(cx, node, to)
 }

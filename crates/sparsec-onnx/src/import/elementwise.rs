@@ -3,7 +3,7 @@
 use sparsec_graph::{BinaryOp, Dim, Op, UnaryOp};
 
 use super::context::{Context, Operand};
-use super::node::Node;
+use super::node::{Node, axis};
 use super::symbolic;
 use crate::error::Fault;
 
@@ -65,7 +65,19 @@ pub(super) fn binary(cx: &mut Context, node: &Node<'_>) -> Results {
         "Sub" => BinaryOp::Sub,
         other => return Err(Fault::unsupported(format!("the operator {other}"))),
     };
-    Ok(vec![apply(cx, op, node.input(0)?, node.input(1)?)?])
+    let x = node.input(0)?;
+    let y = aligned(cx, node, x, node.input(1)?)?;
+    Ok(vec![apply(cx, op, x, y)?])
+}
+
+/// The second operand of an operator set before 7, whose first axis belongs to axis `axis` of the first operand.
+fn aligned(cx: &mut Context, node: &Node<'_>, x: Operand, y: Operand) -> Result<Operand, Fault> {
+    let Some(at) = node.int("axis")?.filter(|_| node.opset < 7) else { return Ok(y) };
+    let at = axis(at, cx.rank(x))?;
+    let missing = cx.rank(x).checked_sub(at + cx.rank(y));
+    let missing = missing.ok_or_else(|| Fault::attribute("axis", "leaves no room for the second operand"))?;
+    let places: Vec<usize> = (cx.rank(y)..cx.rank(y) + missing).collect();
+    cx.insert_axes(y, &places)
 }
 
 /// A binary operator, on known integers or at run time.
@@ -163,13 +175,49 @@ pub(super) fn identity(_: &mut Context, node: &Node<'_>) -> Results {
     Ok(vec![node.input(0)?])
 }
 
-/// `Dropout` when nothing is trained: nothing is dropped.
+/// `Dropout` when nothing is trained: nothing is dropped, and the mask says so.
 pub(super) fn dropout(cx: &mut Context, node: &Node<'_>) -> Results {
-    if let Some(training) = node.optional(2)
-        && cx.number(training) != Some(0.0)
-    {
+    let trains = match node.optional(2) {
+        // With a ratio of 0 nothing is dropped in training, either.
+        Some(training) if node.optional(1).and_then(|ratio| cx.number(ratio)) != Some(0.0) => {
+            cx.number(training) != Some(0.0)
+        }
+        Some(_) => false,
+        None => node.opset < 7 && node.int_or("is_test", 0)? == 0,
+    };
+    if trains {
         return Err(Fault::unsupported("training mode"));
     }
-    node.only_outputs(1)?;
-    Ok(vec![node.input(0)?])
+    let x = node.input(0)?;
+    if !node.wants_output(1) {
+        return Ok(vec![x]);
+    }
+    let mask = if node.opset < 10 { cx.scalar(cx.dtype(x), 1.0) } else { cx.scalar(DType::Bool, 1.0) };
+    let mask = cx.append(Op::Expand(cx.shape(x)), &[mask])?;
+    Ok(vec![x, mask])
+}
+
+/// `IsNaN`: nothing else differs from itself.
+pub(super) fn is_nan(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let same = cx.binary(BinaryOp::Equal, x, x)?;
+    Ok(vec![cx.unary(UnaryOp::Not, same)?])
+}
+
+/// `IsInf`, of either sign or of one.
+pub(super) fn is_inf(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let (negative, positive) = (node.int_or("detect_negative", 1)? != 0, node.int_or("detect_positive", 1)? != 0);
+    Ok(vec![match (negative, positive) {
+        (true, true) => {
+            let size = cx.unary(UnaryOp::Abs, x)?;
+            cx.with_number(BinaryOp::Equal, size, f64::INFINITY)?
+        }
+        (true, false) => cx.with_number(BinaryOp::Equal, x, f64::NEG_INFINITY)?,
+        (false, true) => cx.with_number(BinaryOp::Equal, x, f64::INFINITY)?,
+        (false, false) => {
+            let no = cx.scalar(DType::Bool, 0.0);
+            cx.append(Op::Expand(cx.shape(x)), &[no])?
+        }
+    }])
 }

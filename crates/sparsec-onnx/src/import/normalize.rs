@@ -12,7 +12,8 @@ type Results = Result<Vec<Operand>, Fault>;
 
 /// `BatchNormalization` with fixed statistics.
 pub(super) fn batch_normalization(cx: &mut Context, node: &Node<'_>) -> Results {
-    if node.int_or("training_mode", 0)? != 0 {
+    let trains = node.int_or("training_mode", 0)? != 0 || (node.opset < 7 && node.int_or("is_test", 0)? == 0);
+    if trains {
         return Err(Fault::unsupported("training mode"));
     }
     node.only_outputs(1)?;

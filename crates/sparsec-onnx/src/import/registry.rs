@@ -3,8 +3,8 @@
 use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
-    activation, cast, constant, conv, einsum, elementwise, matmul, normalize, pool, quantize, rearrange, reduce,
-    reshape, shape, slice, sort,
+    activation, cast, constant, conv, einsum, elementwise, integer, matmul, normalize, pad, pool, quantize, rearrange,
+    reduce, reshape, shape, slice, sort, trigonometry,
 };
 use crate::error::Fault;
 
@@ -27,21 +27,37 @@ pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
     standard.chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name)))
 }
 
-const MICROSOFT: &[(&str, Handler)] =
-    &[("BiasGelu", activation::bias_gelu), ("FastGelu", activation::fast_gelu), ("Gelu", activation::gelu)];
+const MICROSOFT: &[(&str, Handler)] = &[
+    ("BiasGelu", activation::bias_gelu),
+    ("FastGelu", activation::fast_gelu),
+    ("Gelu", activation::gelu),
+    ("QuickGelu", activation::quick_gelu),
+];
 
 const STANDARD: &[(&str, Handler)] = &[
     ("Abs", elementwise::unary),
+    ("Acos", trigonometry::acos),
+    ("Acosh", trigonometry::acosh),
     ("Add", elementwise::binary),
     ("And", elementwise::binary),
     ("ArgMax", sort::arg),
     ("ArgMin", sort::arg),
+    ("Asin", trigonometry::asin),
+    ("Asinh", trigonometry::asinh),
+    ("Atan", trigonometry::atan),
+    ("Atanh", trigonometry::atanh),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", normalize::batch_normalization),
-    ("Cast", cast::cast),
-    ("CastLike", cast::cast_like),
+    ("BitShift", integer::bit_shift),
+    ("BitwiseAnd", integer::bitwise),
+    ("BitwiseNot", integer::bitwise_not),
+    ("BitwiseOr", integer::bitwise),
+    ("BitwiseXor", integer::bitwise),
+    ("Cast", elementwise::cast),
+    ("CastLike", elementwise::cast_like),
     ("Ceil", elementwise::unary),
     ("Celu", activation::celu),
+    ("CenterCropPad", pad::center_crop_pad),
     ("Clip", elementwise::clip),
     ("Concat", slice::concat),
     ("Constant", constant::constant),
@@ -49,6 +65,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Conv", conv::conv),
     ("ConvInteger", quantize::conv_integer),
     ("Cos", elementwise::unary),
+    ("Cosh", trigonometry::cosh),
     ("DepthToSpace", rearrange::depth_to_space),
     ("DequantizeLinear", quantize::dequantize_linear),
     ("Div", elementwise::binary),
@@ -74,6 +91,8 @@ const STANDARD: &[(&str, Handler)] = &[
     ("HardSwish", activation::hard_swish),
     ("Identity", elementwise::identity),
     ("InstanceNormalization", normalize::instance_normalization),
+    ("IsInf", elementwise::is_inf),
+    ("IsNaN", elementwise::is_nan),
     ("LayerNormalization", normalize::layer_normalization),
     ("LeakyRelu", activation::leaky_relu),
     ("Less", elementwise::binary),
@@ -87,13 +106,14 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Mean", elementwise::variadic),
     ("Min", elementwise::variadic),
     ("Mish", activation::mish),
+    ("Mod", integer::modulo),
     ("Mul", elementwise::binary),
     ("Neg", elementwise::unary),
     ("NonZero", sort::nonzero),
     ("Not", elementwise::unary),
     ("Or", elementwise::binary),
     ("PRelu", activation::prelu),
-    ("Pad", slice::pad),
+    ("Pad", pad::pad),
     ("Pow", elementwise::pow),
     ("QLinearConv", quantize::qlinear_conv),
     ("QLinearMatMul", quantize::qlinear_matmul),
@@ -116,9 +136,11 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Round", elementwise::unary),
     ("Selu", activation::selu),
     ("Shape", shape::shape),
+    ("Shrink", activation::shrink),
     ("Sigmoid", elementwise::unary),
     ("Sign", activation::sign),
     ("Sin", elementwise::unary),
+    ("Sinh", trigonometry::sinh),
     ("Size", shape::size),
     ("Slice", slice::slice),
     ("Softmax", normalize::softmax),
@@ -131,7 +153,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Sub", elementwise::binary),
     ("Sum", elementwise::variadic),
     ("Swish", activation::swish),
-    ("Tan", activation::tan),
+    ("Tan", trigonometry::tan),
     ("Tanh", elementwise::unary),
     ("ThresholdedRelu", activation::thresholded_relu),
     ("Tile", rearrange::tile),

@@ -27,7 +27,11 @@ pub(super) fn reshape_to(cx: &mut Context, x: Operand, shape: Vec<Dim>) -> Resul
 pub(super) fn reshape(cx: &mut Context, node: &Node<'_>) -> Results {
     let x = node.input(0)?;
     let from = cx.shape(x);
-    let mut shape = cx.dims(node.input(1)?, "the new shape")?;
+    // Operator sets before 5 had it as an attribute.
+    let mut shape = match node.ints("shape")?.filter(|_| node.opset < 5) {
+        Some(shape) => shape.iter().copied().map(Dim::constant).collect(),
+        None => cx.dims(node.input(1)?, "the new shape")?,
+    };
     super::context::check_type(&TensorType::new(cx.dtype(x), vec![Dim::constant(1); shape.len()]))?;
     let zero_copies = node.int_or("allowzero", 0)? == 0;
     let mut open = None;

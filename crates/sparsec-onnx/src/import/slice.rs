@@ -16,10 +16,18 @@ const FAR: i64 = i32::MAX as i64;
 pub(super) fn slice(cx: &mut Context, node: &Node<'_>) -> Results {
     let x = node.input(0)?;
     let shape = cx.shape(x);
-    let (starts, ends) = (cx.dims(node.input(1)?, "the start")?, cx.dims(node.input(2)?, "the end")?);
+    // Operator sets before 10 had all of these as attributes.
+    let bounds = |index, name, what| match node.ints(name)?.filter(|_| node.opset < 10) {
+        Some(list) => Ok(list.iter().copied().map(Dim::constant).collect()),
+        None => cx.dims(node.input(index)?, what),
+    };
+    let (starts, ends) = (bounds(1, "starts", "the start")?, bounds(2, "ends", "the end")?);
     let list = match node.optional(3) {
         Some(axes) => cx.const_ints(axes, "the axes")?,
-        None => (0..starts.len() as i64).collect(),
+        None => match node.ints("axes")? {
+            Some(axes) => axes.to_vec(),
+            None => (0..starts.len() as i64).collect(),
+        },
     };
     let steps = match node.optional(4) {
         Some(steps) => cx.const_ints(steps, "the steps")?,
@@ -193,7 +201,8 @@ fn even_sizes(extent: &Dim, node: &Node<'_>) -> Result<Vec<Dim>, Fault> {
 /// `Concat`.
 pub(super) fn concat(cx: &mut Context, node: &Node<'_>) -> Results {
     let inputs = node.all_inputs()?;
-    let a = node.int("axis")?.ok_or_else(|| Fault::attribute("axis", "is missing"))?;
+    let default = if node.opset < 4 { Some(1) } else { None };
+    let a = node.int("axis")?.or(default).ok_or_else(|| Fault::attribute("axis", "is missing"))?;
     let a = axis(a, cx.rank(node.input(0)?))?;
     if let &[only] = inputs.as_slice() {
         return Ok(vec![only]);
@@ -231,32 +240,4 @@ pub(super) fn gather(cx: &mut Context, node: &Node<'_>) -> Results {
         }
     }
     Ok(vec![cx.append(Op::Gather { axis: a }, &[x, index])?])
-}
-
-/// `Pad` with a constant.
-pub(super) fn pad(cx: &mut Context, node: &Node<'_>) -> Results {
-    let x = node.input(0)?;
-    let rank = cx.rank(x);
-    match node.string("mode")?.unwrap_or("constant") {
-        "constant" => {}
-        other => return Err(Fault::unsupported(format!("padding of mode `{other}`"))),
-    }
-    let pads = node.ints_input_or_attribute(cx, 1, "pads")?.ok_or(Fault::MissingInput(1))?;
-    let value = match node.optional(2) {
-        Some(value) => cx.number(value).ok_or_else(|| cx.unresolved(value, "the padding value"))?,
-        None => node.float_or("value", 0.0)?,
-    };
-    let list = match node.optional(3) {
-        Some(axes) => cx.const_ints(axes, "the axes")?,
-        None => (0..rank as i64).collect(),
-    };
-    axes(&list, rank)?;
-    if pads.len() != 2 * list.len() || pads.iter().any(|p| p.unsigned_abs() > 1 << 40) {
-        return Err(Fault::invalid(format!("pads {pads:?} do not fit {} axes", list.len())));
-    }
-    let mut amounts = vec![(0, 0); rank];
-    for (i, &a) in list.iter().enumerate() {
-        amounts[axis(a, rank)?] = (pads[i], pads[i + list.len()]);
-    }
-    Ok(vec![if amounts.iter().all(|p| *p == (0, 0)) { x } else { cx.append(Op::Pad { amounts, value }, &[x])? }])
 }

@@ -55,7 +55,8 @@ pub(super) fn is_tame(dim: &Dim) -> bool {
 pub(super) fn binary(cx: &mut Context, op: BinaryOp, x: Operand, y: Operand) -> Result<Option<Operand>, Fault> {
     let (tx, ty) = (cx.ty(x).clone(), cx.ty(y).clone());
     let (Some(a), Some(b)) = (cx.ints(x), cx.ints(y)) else { return Ok(None) };
-    if tx.dtype != ty.dtype {
+    let bitwise = matches!(op, BinaryOp::And | BinaryOp::Or) && tx.dtype != DType::Bool;
+    if tx.dtype != ty.dtype || bitwise {
         return Ok(None);
     }
     let shape = broadcast_shapes(op.name(), &[&tx.shape, &ty.shape])?;
@@ -117,7 +118,8 @@ fn scalar(op: BinaryOp, a: &Dim, b: &Dim) -> Option<Dim> {
         BinaryOp::Div => divide(a, b),
         BinaryOp::Min => Some(min(a, b)),
         BinaryOp::Max => Some(max(a, b)),
-        BinaryOp::Mul | BinaryOp::Pow => None,
+        BinaryOp::Rem => a.as_const()?.checked_rem(b.as_const()?).map(Dim::constant),
+        BinaryOp::Mul | BinaryOp::Pow | BinaryOp::Xor | BinaryOp::ShiftLeft | BinaryOp::ShiftRight => None,
     }
 }
 

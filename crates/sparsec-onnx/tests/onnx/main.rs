@@ -1,6 +1,7 @@
 //! Tests of the reader. Models are built and encoded by `onnx-protobuf`, an implementation of the file format that
 //! shares nothing with the reader's own.
 
+mod arithmetic;
 mod external;
 mod malformed;
 mod model;

@@ -25,13 +25,14 @@ pub(crate) fn unary_cost(op: UnaryOp) -> f64 {
         UnaryOp::Sqrt | UnaryOp::Reciprocal | UnaryOp::Rsqrt => 8.0,
         UnaryOp::Exp | UnaryOp::Log => 16.0,
         UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Silu => 24.0,
-        UnaryOp::Erf | UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Sin | UnaryOp::Cos => 28.0,
+        UnaryOp::Erf | UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Atan => 28.0,
     }
 }
 
 pub(crate) fn binary_cost(op: BinaryOp) -> f64 {
     match op {
         BinaryOp::Div => 6.0,
+        BinaryOp::Rem => 16.0,
         BinaryOp::Pow => 40.0,
         _ => 1.0,
     }

@@ -1,0 +1,100 @@
+//! Padding, with a constant or with elements of the tensor itself, and cropping.
+
+use sparsec_graph::{DType, Op};
+
+use super::context::{Context, Operand};
+use super::node::{Node, axes, axis};
+use crate::error::Fault;
+
+type Results = Result<Vec<Operand>, Fault>;
+
+/// Elements before and after, per axis.
+type Amounts = Vec<(i64, i64)>;
+
+/// `Pad`.
+pub(super) fn pad(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let amounts = amounts(cx, node, x)?;
+    if amounts.iter().all(|p| *p == (0, 0)) {
+        return Ok(vec![x]);
+    }
+    let place: fn(i64, i64) -> i64 = match node.string("mode")?.unwrap_or("constant") {
+        "constant" => {
+            let value = match node.optional(2) {
+                Some(value) => cx.number(value).ok_or_else(|| cx.unresolved(value, "the padding value"))?,
+                None => node.float_or("value", 0.0)?,
+            };
+            return Ok(vec![cx.append(Op::Pad { amounts, value }, &[x])?]);
+        }
+        "edge" => |at, extent| at.clamp(0, extent - 1),
+        "reflect" => mirrored,
+        "wrap" => |at, extent| at.rem_euclid(extent),
+        other => return Err(Fault::attribute("mode", format!("is `{other}`"))),
+    };
+    Ok(vec![indexed(cx, x, &amounts, place)?])
+}
+
+/// The index that an index beyond the ends is the mirror image of; the ends themselves are not repeated.
+fn mirrored(at: i64, extent: i64) -> i64 {
+    let period = (2 * (extent - 1)).max(1);
+    let at = at.rem_euclid(period);
+    at.min(period - at).clamp(0, extent - 1)
+}
+
+fn amounts(cx: &Context, node: &Node<'_>, x: Operand) -> Result<Amounts, Fault> {
+    let rank = cx.rank(x);
+    let old = node.ints("paddings")?.filter(|_| node.opset < 2).map(<[i64]>::to_vec);
+    let pads = old.map_or_else(|| node.ints_input_or_attribute(cx, 1, "pads"), |pads| Ok(Some(pads)))?;
+    let pads = pads.ok_or(Fault::MissingInput(1))?;
+    let list = match node.optional(3) {
+        Some(axes) => cx.const_ints(axes, "the axes")?,
+        None => (0..rank as i64).collect(),
+    };
+    axes(&list, rank)?;
+    if pads.len() != 2 * list.len() || pads.iter().any(|p| p.unsigned_abs() > 1 << 40) {
+        return Err(Fault::invalid(format!("pads {pads:?} do not fit {} axes", list.len())));
+    }
+    let mut amounts = vec![(0, 0); rank];
+    for (i, &a) in list.iter().enumerate() {
+        amounts[axis(a, rank)?] = (pads[i], pads[i + list.len()]);
+    }
+    Ok(amounts)
+}
+
+/// Axis by axis, elements are taken from where `place` says of an index and an extent.
+fn indexed(cx: &mut Context, x: Operand, amounts: &[(i64, i64)], place: fn(i64, i64) -> i64) -> Result<Operand, Fault> {
+    let mut result = x;
+    for (axis, &(before, after)) in amounts.iter().enumerate().filter(|(_, p)| **p != (0, 0)) {
+        let extent = cx.const_extent(x, axis)?;
+        let count = before.saturating_add(extent).saturating_add(after);
+        if extent == 0 || count < 0 {
+            return Err(Fault::invalid(format!("axis {axis} of {extent} elements cannot be padded so")));
+        }
+        let index =
+            cx.table(DType::I64, &[usize::try_from(count).unwrap_or(0)], |i| place(i as i64 - before, extent))?;
+        result = cx.append(Op::Gather { axis }, &[result, index])?;
+    }
+    Ok(result)
+}
+
+/// `CenterCropPad`: the middle of each axis, or zeros on both sides of it; an odd element more stands after.
+pub(super) fn center_crop_pad(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let (shape, rank) = (cx.shape(x), cx.rank(x));
+    let wanted = cx.const_ints(node.input(1)?, "the new shape")?;
+    let list = node.ints("axes")?.map_or_else(|| (0..rank as i64).collect(), <[i64]>::to_vec);
+    axes(&list, rank)?;
+    if wanted.len() != list.len() || wanted.iter().any(|w| !(0..1 << 40).contains(w)) {
+        return Err(Fault::invalid(format!("the new extents {wanted:?} do not fit {} axes", list.len())));
+    }
+    let mut amounts = vec![(0, 0); rank];
+    for (&a, &wanted) in list.iter().zip(&wanted) {
+        let a = axis(a, rank)?;
+        let extent = cx.const_dim(&shape[a], &format!("the extent of dimension {a}"))?;
+        // Both quotients are of magnitudes: what is cropped is halved as what is added.
+        let before = (wanted - extent) / 2;
+        amounts[a] = (before, wanted - extent - before);
+    }
+    let unchanged = amounts.iter().all(|p| *p == (0, 0));
+    Ok(vec![if unchanged { x } else { cx.append(Op::Pad { amounts, value: 0.0 }, &[x])? }])
+}
