@@ -37,9 +37,9 @@ fn all_unsupported_operators_at_once() {
     let mut model = Model::new(17)
         .input("x", FLOAT, "2")
         .node("Relu", "x", "a", vec![])
-        .node("NonZero", "a", "b", vec![])
+        .node("StringConcat", "a", "b", vec![])
         .node("Relu", "b", "c", vec![])
-        .node("If", "c", "d", vec![])
+        .node("ImageDecoder", "c", "d", vec![])
         .output("d");
     model.graph().node[1].name = "find".into();
     model.graph().node[2].domain = "com.example".into();
@@ -50,10 +50,10 @@ fn all_unsupported_operators_at_once() {
     });
     assert_snapshot!(model.error(), @r"
     3 of the model's nodes are not supported:
-      node `find`: operator NonZero of ai.onnx 17
+      node `find`: operator StringConcat of ai.onnx 17
       node `c`: operator Relu of com.example 3
-      node `d`: operator If of ai.onnx 17
-    Export the model without If, NonZero, Relu, or replace them by supported operators.
+      node `d`: operator ImageDecoder of ai.onnx 17
+    Export the model without ImageDecoder, Relu, StringConcat, or replace them by supported operators.
     ");
 }
 
