@@ -1,6 +1,6 @@
 //! Element-wise operators that the graph has itself.
 
-use sparsec_graph::{BinaryOp, Dim, Op, UnaryOp};
+use sparsec_graph::{BinaryOp, DType, Dim, Op, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::node::{Node, axis};
