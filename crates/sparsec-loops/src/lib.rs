@@ -13,11 +13,13 @@
 //! - Scratch memory has constant extents. What depends on symbols is a further result that nobody uses.
 
 mod arg;
+mod iota;
 mod lines;
 mod nonzero;
 mod top_k;
 
 pub use arg::{Extreme, arg_extreme};
+pub use iota::iota;
 pub use lines::Lines;
 pub use nonzero::nonzero;
 pub use top_k::top_k;

@@ -3,7 +3,7 @@
 use sparsec_graph::{
     BinaryOp, DType, Dim, Graph, LoopsSpec, Node, Op, Symbol, TensorData, TensorType, interpret, parse, verify,
 };
-use sparsec_loops::{Extreme, arg_extreme, nonzero, top_k};
+use sparsec_loops::{Extreme, arg_extreme, iota, nonzero, top_k};
 
 /// Runs a kernel on inputs, as the only node of a graph.
 #[track_caller]
@@ -107,4 +107,10 @@ fn what_is_computed_from_found_extents_has_them() {
     assert_eq!(results[1].as_i64(), Some(vec![2, 2]));
     let text = graph.to_string();
     assert_eq!(parse(&text).expect("reads back").to_string(), text);
+}
+
+#[test]
+fn numbers_from_zero_on() {
+    assert_eq!(run(iota(&Dim::constant(4)), &[])[0].as_i64(), Some(vec![0, 1, 2, 3]));
+    assert_eq!(run(iota(&Dim::constant(0)), &[])[0].as_i64(), Some(vec![]));
 }

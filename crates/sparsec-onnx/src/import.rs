@@ -5,6 +5,7 @@
 //! together.
 
 mod activation;
+mod attention;
 mod build;
 mod cast;
 mod constant;
@@ -12,9 +13,12 @@ mod context;
 mod conv;
 mod einsum;
 mod elementwise;
+mod index;
 mod inputs;
 mod integer;
+mod loss;
 mod matmul;
+mod microsoft;
 mod node;
 mod normalize;
 mod pad;
@@ -24,7 +28,9 @@ mod rearrange;
 mod reduce;
 mod registry;
 mod reshape;
+mod rotary;
 mod shape;
+mod signal;
 mod slice;
 mod sort;
 mod symbolic;

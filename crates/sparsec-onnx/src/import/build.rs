@@ -1,11 +1,10 @@
 //! Short names for what handlers append most.
 
-use sparsec_graph::{BinaryOp, DType, Dim, Op, ReduceKind, TensorData, UnaryOp};
+use sparsec_graph::{BinaryOp, ContractSpec, DType, Dim, Op, ReduceKind, SliceAxis, TensorData, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::reshape::reshape_to;
 use crate::error::Fault;
-use crate::tensor;
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -85,6 +84,35 @@ impl Context {
         dim.as_const().ok_or_else(|| Fault::Unresolved { what: what.to_owned(), dims: dims(), inputs: Vec::new() })
     }
 
+    /// An `i64` scalar.
+    pub(super) fn int_scalar(&mut self, value: i64) -> Operand {
+        let name = self.node_name.clone();
+        self.add_data(&name, TensorData::i64(&[], vec![value]))
+    }
+
+    /// One element of a vector, as a scalar.
+    pub(super) fn element(&mut self, x: Operand, index: i64) -> Result<Operand> {
+        let part = SliceAxis { start: Dim::constant(index), len: Dim::constant(1), step: 1 };
+        let part = self.append(Op::Slice(vec![part]), &[x])?;
+        self.reshape(part, Vec::new())
+    }
+
+    /// Part of one axis.
+    pub(super) fn part(&mut self, x: Operand, axis: usize, start: Dim, len: Dim, step: i64) -> Result<Operand> {
+        let whole = |d: &Dim| SliceAxis { start: Dim::constant(0), len: d.clone(), step: 1 };
+        let mut parts: Vec<SliceAxis> = self.ty(x).shape.iter().map(whole).collect();
+        if let Some(part) = parts.get_mut(axis) {
+            *part = SliceAxis { start, len, step };
+        }
+        self.append(Op::Slice(parts), &[x])
+    }
+
+    /// A contraction by its labels: `mk,kn->mn`.
+    pub(super) fn contract(&mut self, labels: &str, x: Operand, y: Operand) -> Result<Operand> {
+        let spec = ContractSpec::parse(labels).ok_or_else(|| Fault::invalid(format!("labels `{labels}`")))?;
+        self.append(Op::Contract(spec), &[x, y])
+    }
+
     /// A constant that is computed from an index, `index` counting elements.
     pub(super) fn table<T: bytemuck::Pod + Send>(
         &mut self,
@@ -98,17 +126,19 @@ impl Context {
         Ok(self.add_data(&name, TensorData::from_vec(dtype, shape, (0..count).map(element).collect())))
     }
 
-    /// `0, 1, 2, ...` of an integer type in a shape in which one axis has more than one index.
-    pub(super) fn iota(&mut self, dtype: DType, count: i64, rank: usize, axis: usize) -> Result<Operand> {
-        let mut shape = vec![1usize; rank];
+    /// `0, 1, 2, ...` of a type in a shape in which one axis has more than one index.
+    pub(super) fn iota(&mut self, dtype: DType, count: &Dim, rank: usize, axis: usize) -> Result<Operand> {
+        let mut shape = vec![Dim::constant(1); rank];
         if let Some(extent) = shape.get_mut(axis) {
-            *extent = usize::try_from(count).unwrap_or(0);
+            *extent = count.clone();
         }
-        self.budget.take(8u64.saturating_mul(count.unsigned_abs()))?;
-        let values: Vec<i64> = (0..count).collect();
-        let data = tensor::from_ints(dtype, &shape, &values)
-            .ok_or_else(|| Fault::unsupported(format!("{count} indices of type {dtype}")))?;
-        let name = self.node_name.clone();
-        Ok(self.add_data(&name, data))
+        let numbers = match count.as_const() {
+            Some(n) => self.table(DType::I64, &[usize::try_from(n).unwrap_or(0)], |i| i as i64)?,
+            None => {
+                self.append_loops(sparsec_loops::iota(count), &[])?.first().copied().ok_or(Fault::MissingInput(0))?
+            }
+        };
+        let numbers = self.cast(numbers, dtype)?;
+        self.reshape(numbers, shape)
     }
 }

@@ -1,9 +1,10 @@
 //! Constants, and tensors that are filled from shapes.
 
-use sparsec_graph::{DType, Dim, Op, TensorData, TensorType};
+use sparsec_graph::{BinaryOp, DType, Dim, Op, TensorData, TensorType};
 
 use super::context::{Context, Operand};
 use super::node::Node;
+use super::symbolic;
 use crate::error::Fault;
 use crate::tensor;
 
@@ -54,6 +55,9 @@ pub(super) fn constant_of_shape(cx: &mut Context, node: &Node<'_>) -> Results {
 pub(super) fn range(cx: &mut Context, node: &Node<'_>) -> Results {
     let operands = [node.input(0)?, node.input(1)?, node.input(2)?];
     let dtype = cx.dtype(operands[0]);
+    if let Some(result) = symbolic_range(cx, operands)? {
+        return Ok(vec![result]);
+    }
     let mut numbers = [0.0; 3];
     for ((number, x), what) in numbers.iter_mut().zip(operands).zip(["start", "limit", "delta"]) {
         *number = cx.number(x).ok_or_else(|| cx.unresolved(x, what))?;
@@ -84,4 +88,23 @@ pub(super) fn range(cx: &mut Context, node: &Node<'_>) -> Results {
     };
     let name = cx.node_name.clone();
     Ok(vec![cx.add_data(&name, data)])
+}
+
+/// A range whose bounds are expressions over symbols, by a known step.
+fn symbolic_range(cx: &mut Context, operands: [Operand; 3]) -> Result<Option<Operand>, Fault> {
+    let dtype = cx.dtype(operands[0]);
+    let [start, limit, delta] = operands.map(|x| cx.ints(x).and_then(|ints| ints.first().cloned()));
+    let (Some(start), Some(limit), Some(delta)) = (start, limit, delta) else { return Ok(None) };
+    let Some(step @ 1..) = delta.as_const() else { return Ok(None) };
+    let distance = limit - start.clone();
+    if distance.as_const().is_some() || !symbolic::is_tame(&distance) {
+        return Ok(None);
+    }
+    let distance = symbolic::max(&Dim::constant(0), &distance);
+    let count = if step == 1 { distance } else { distance.ceil_div(&Dim::constant(step)) };
+    let numbers = cx.iota(DType::I64, &count, 1, 0)?;
+    let scaled = if step == 1 { numbers } else { cx.with_number(BinaryOp::Mul, numbers, step as f64)? };
+    let start = cx.int_vector(vec![start])?;
+    let range = cx.binary(BinaryOp::Add, scaled, start)?;
+    cx.cast(range, dtype).map(Some)
 }

@@ -1,10 +1,10 @@
 //! Normalisations and softmax.
 
-use sparsec_graph::{BinaryOp, DType, Dim, Op, ReduceKind, UnaryOp};
+use sparsec_graph::{BinaryOp, DType, Dim, Op, PoolAttrs, PoolKind, ReduceKind, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::elementwise::apply_scalar;
-use super::node::{Node, axis};
+use super::node::{Node, axes, axis};
 use super::reduce::shift_by_max;
 use crate::error::Fault;
 
@@ -139,13 +139,16 @@ pub(super) fn softmax(cx: &mut Context, node: &Node<'_>) -> Results {
 
 /// `LogSoftmax`: `x - max - log(sum(exp(x - max)))`.
 pub(super) fn log_softmax(cx: &mut Context, node: &Node<'_>) -> Results {
-    along_axis(cx, node, |cx, x, axis| {
-        let (shifted, _) = shift_by_max(cx, x, &[axis])?;
-        let exp = cx.append(Op::Unary(UnaryOp::Exp), &[shifted])?;
-        let sum = cx.append(Op::Reduce { kind: ReduceKind::Sum, axes: vec![axis], keep: true }, &[exp])?;
-        let log = cx.append(Op::Unary(UnaryOp::Log), &[sum])?;
-        cx.append(Op::Binary(BinaryOp::Sub), &[shifted, log])
-    })
+    along_axis(cx, node, log_probabilities)
+}
+
+/// The logarithm of softmax along an axis.
+pub(super) fn log_probabilities(cx: &mut Context, x: Operand, axis: usize) -> Result<Operand, Fault> {
+    let (shifted, _) = shift_by_max(cx, x, &[axis])?;
+    let exp = cx.append(Op::Unary(UnaryOp::Exp), &[shifted])?;
+    let sum = cx.append(Op::Reduce { kind: ReduceKind::Sum, axes: vec![axis], keep: true }, &[exp])?;
+    let log = cx.append(Op::Unary(UnaryOp::Log), &[sum])?;
+    cx.append(Op::Binary(BinaryOp::Sub), &[shifted, log])
 }
 
 fn along_axis(
@@ -167,4 +170,61 @@ fn along_axis(
     let flat = cx.append(Op::Reshape(vec![Dim::product(outer), Dim::product(inner)]), &[x])?;
     let result = apply(cx, flat, 1)?;
     Ok(vec![cx.append(Op::Reshape(shape), &[result])?])
+}
+
+/// `LpNormalization`: divided by the norm along an axis.
+pub(super) fn lp_normalization(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let along = axis(node.int_or("axis", -1)?, cx.rank(x))?;
+    let kind = match node.int_or("p", 2)? {
+        1 => ReduceKind::L1,
+        2 => ReduceKind::L2,
+        p => return Err(Fault::attribute("p", format!("is {p}, and must be 1 or 2"))),
+    };
+    let norm = cx.reduce(kind, x, &[along])?;
+    Ok(vec![cx.binary(BinaryOp::Div, x, norm)?])
+}
+
+/// `MeanVarianceNormalization`: `(x - mean) / (deviation + 1e-9)`.
+pub(super) fn mean_variance_normalization(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let list = node.ints("axes")?.unwrap_or(&[0, 2, 3]);
+    let axes = axes(list, cx.rank(x))?;
+    let mean = cx.reduce(ReduceKind::Mean, x, &axes)?;
+    let centred = cx.binary(BinaryOp::Sub, x, mean)?;
+    let square = cx.binary(BinaryOp::Mul, centred, centred)?;
+    let variance = cx.reduce(ReduceKind::Mean, square, &axes)?;
+    let deviation = cx.unary(UnaryOp::Sqrt, variance)?;
+    let divisor = cx.with_number(BinaryOp::Add, deviation, 1e-9)?;
+    Ok(vec![cx.binary(BinaryOp::Div, centred, divisor)?])
+}
+
+/// `LRN`: `x / (bias + alpha mean(x^2))^beta`, the mean over `size` channels about each, with zeros beyond the ends: an
+/// average pooling whose only moving axis is that of the channels.
+pub(super) fn lrn(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let shape = cx.shape(x);
+    let size = node.int("size")?.filter(|s| (1..1 << 20).contains(s));
+    let size = size.ok_or_else(|| Fault::attribute("size", "is missing or out of range"))?;
+    let [batch, channels, inner @ ..] = shape.as_slice() else {
+        return Err(Fault::invalid("the operand has no channels"));
+    };
+    let square = cx.binary(BinaryOp::Mul, x, x)?;
+    let image = vec![batch.clone(), Dim::constant(1), channels.clone(), Dim::product(inner)];
+    let image = cx.reshape(square, image)?;
+    let before = (size - 1) / 2;
+    let pool = PoolAttrs {
+        kind: PoolKind::AverageWithPad,
+        kernel: vec![size, 1],
+        strides: vec![1, 1],
+        pads: vec![(before, size - 1 - before), (0, 0)],
+        dilations: vec![1, 1],
+        ceil: false,
+    };
+    let mean = cx.append(Op::Pool(pool), &[image])?;
+    let mean = cx.reshape(mean, shape)?;
+    let scaled = cx.with_number(BinaryOp::Mul, mean, node.float_or("alpha", 1e-4)?)?;
+    let base = cx.with_number(BinaryOp::Add, scaled, node.float_or("bias", 1.0)?)?;
+    let divisor = cx.with_number(BinaryOp::Pow, base, node.float_or("beta", 0.75)?)?;
+    Ok(vec![cx.binary(BinaryOp::Div, x, divisor)?])
 }

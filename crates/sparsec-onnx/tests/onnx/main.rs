@@ -2,6 +2,7 @@
 //! shares nothing with the reader's own.
 
 mod arithmetic;
+mod composed;
 mod external;
 mod malformed;
 mod model;

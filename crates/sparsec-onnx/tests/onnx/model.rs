@@ -132,9 +132,14 @@ impl Model {
 
     /// The first result.
     pub(crate) fn run(&self, inputs: &[TensorData]) -> TensorData {
+        self.run_all(inputs).swap_remove(0)
+    }
+
+    /// All outputs on these inputs.
+    pub(crate) fn run_all(&self, inputs: &[TensorData]) -> Vec<TensorData> {
         let graph = self.read().unwrap_or_else(|e| panic!("{e}"));
         verify(&graph).expect("the graph is well-formed");
-        interpret(&graph, inputs).unwrap_or_else(|e| panic!("{e}")).swap_remove(0)
+        interpret(&graph, inputs).unwrap_or_else(|e| panic!("{e}"))
     }
 }
 
