@@ -117,15 +117,12 @@ fn arithmetic_on_extents() {
 fn unresolved_values_name_the_dimension() {
     let model = Model::new(13)
         .input("x", FLOAT, "n 6")
-        .ints("zero", &[0])
-        .ints("one", &[1])
         .node("Shape", "x", "shape", vec![])
-        .node("Gather", "shape zero", "n", vec![])
-        .node("Range", "zero n one", "positions", vec![])
-        .output("positions");
+        .node("CenterCropPad", "x shape", "middle", vec![])
+        .output("middle");
     assert_snapshot!(model.error(), @r"
     the model cannot be compiled:
-      node `positions` (Range): limit must be known when the model is compiled, but is computed from run-time data; fix the unknown dimensions that it depends on: --dim n=N
+      node `middle` (CenterCropPad): the new shape must be known when the model is compiled, but is computed from run-time data; fix the unknown dimensions that it depends on: --dim n=N
     ");
     let options = Options { dims: [("n".to_owned(), 3)].into(), ..Options::default() };
     assert_snapshot!(read(model.bytes(), &options).expect("the model is read").to_string());
