@@ -48,6 +48,7 @@ use sparsec_graph::Graph;
 
 use crate::error::{Fault, OnnxError, Place, Problem, UnsupportedOp};
 use crate::external::ExternalFiles;
+use crate::functions;
 use crate::mapped::{Mapping, Mappings};
 use crate::proto::{self, GraphProto, ModelProto, NodeProto};
 use crate::sparse::{self, Budget};
@@ -60,6 +61,12 @@ pub use registry::supported_ops;
 /// Versions of the standard operator set that are read.
 pub(crate) const OPSETS: RangeInclusive<i64> = 1..=25;
 
+/// Versions of the standard operator set that are read.
+#[must_use]
+pub fn operator_sets() -> RangeInclusive<i64> {
+    OPSETS
+}
+
 /// The graph of a model. `pages` is the mapping that `bytes` belong to, where they do.
 pub(crate) fn import_model(
     bytes: Bytes,
@@ -70,6 +77,7 @@ pub(crate) fn import_model(
     let file_size = bytes.len() as u64;
     let mut model = proto::decode(bytes)?;
     let mut graph = model.graph.take().ok_or(OnnxError::NoGraph)?;
+    functions::expand(&model, &mut graph, file_size)?;
     let opsets = Opsets::of(&model);
     let version = opsets.version("");
     let is_used = graph.node.iter().any(|n| plain_domain(n.domain()).is_empty());

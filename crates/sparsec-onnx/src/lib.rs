@@ -12,6 +12,7 @@
 
 mod error;
 mod external;
+mod functions;
 mod import;
 mod mapped;
 pub mod proto;
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use sparsec_graph::{Graph, TensorData};
 
 pub use error::{Fault, OnnxError, Place, Problem, TensorError, UnsupportedOp};
-pub use import::supported_ops;
+pub use import::{operator_sets, supported_ops};
 pub use prune::{PatternError, PruneError, PrunePattern, PruneReport, PrunedTensor, prune};
 
 /// How a model is read.

@@ -9,7 +9,7 @@ use clap::Parser;
 use sparsec_tests::conformance::list::{self, List, Standing};
 use sparsec_tests::conformance::pool::{self, Options};
 use sparsec_tests::conformance::summary::{Summary, failures};
-use sparsec_tests::conformance::{Report, case, worker};
+use sparsec_tests::conformance::{Report, case, document, worker};
 
 /// Runs ONNX's operator tests.
 #[derive(Debug, Parser)]
@@ -33,6 +33,10 @@ struct Arguments {
     /// The list of cases that do not pass
     #[arg(long, default_value = "tests/onnx_node_tests.toml")]
     list: PathBuf,
+
+    /// The table of operators
+    #[arg(long, default_value = "docs/operators.md")]
+    docs: PathBuf,
 
     /// Write the failures with their messages here, by reason
     #[arg(long)]
@@ -87,7 +91,16 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     }
     let text = std::fs::read_to_string(&arguments.list).map_err(|e| format!("{}: {e}", arguments.list.display()))?;
     let list = List::parse(&text).map_err(|e| format!("{}: {e}", arguments.list.display()))?;
-    Ok(check(&list, &all, &reports))
+    let right = check(&list, &all, &reports);
+    if !arguments.filter.is_empty() || arguments.interpret {
+        return Ok(right);
+    }
+    let found = std::fs::read_to_string(&arguments.docs).map_err(|e| format!("{}: {e}", arguments.docs.display()))?;
+    if found != document::print(&reports) {
+        println!("CHANGED {}: `cargo xtask node-tests --update` writes it anew", arguments.docs.display());
+        return Ok(false);
+    }
+    Ok(right)
 }
 
 /// Writes the list.
@@ -97,7 +110,9 @@ fn update(arguments: &Arguments, mut reports: Vec<Report>) -> Result<bool, Strin
     }
     reports.sort_by(|a, b| a.case.cmp(&b.case));
     std::fs::write(&arguments.list, list::print(&reports)).map_err(|e| format!("{}: {e}", arguments.list.display()))?;
-    println!("wrote {}", arguments.list.display());
+    let text = document::print(&reports);
+    std::fs::write(&arguments.docs, text).map_err(|e| format!("{}: {e}", arguments.docs.display()))?;
+    println!("wrote {} and {}", arguments.list.display(), arguments.docs.display());
     Ok(true)
 }
 

@@ -12,6 +12,8 @@ use sparsec_onnx::proto::tensor_proto::DataType;
 use sparsec_onnx::proto::tensor_shape_proto::dimension::Value as Extent;
 use sparsec_onnx::proto::{self, ModelProto, ValueInfoProto, type_proto};
 
+use super::Subject;
+
 /// Folders of cases.
 pub const FOLDERS: [&str; 5] = ["node", "simple", "light", "pytorch-operator", "pytorch-converted"];
 
@@ -35,6 +37,18 @@ pub struct Case {
     pub inputs: Vec<String>,
     /// The data.
     pub sets: Vec<DataSet>,
+}
+
+/// The operator of a case's model, where that has only one node; what it becomes is not known yet.
+#[must_use]
+pub fn subject(data: &Path, name: &str) -> Option<Subject> {
+    let model = proto::decode(read_bytes(&data.join(name).join("model.onnx")).ok()?).ok()?;
+    let [node] = model.graph.as_ref()?.node.as_slice() else { return None };
+    let standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    let domain = if standard(node.domain()) { "ai.onnx" } else { node.domain() };
+    let same = |other: &str| other == node.domain() || (standard(other) && domain == "ai.onnx");
+    let opset = model.opset_import.iter().find(|set| same(set.domain())).map_or(0, |set| set.version());
+    Some(Subject { domain: domain.to_owned(), operator: node.op_type().to_owned(), opset, becomes: Vec::new() })
 }
 
 /// Why a case can't be read.

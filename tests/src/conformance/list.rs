@@ -152,7 +152,12 @@ mod tests {
             true => Outcome::Passed { bound: Vec::new() },
             false => Outcome::Failed { group: "a \"reason\"".to_owned(), detail: String::new() },
         };
-        Report { case: case.to_owned(), native: Some(outcome(native)), interpreted: outcome(interpreted) }
+        Report {
+            case: case.to_owned(),
+            native: Some(outcome(native)),
+            interpreted: outcome(interpreted),
+            subject: None,
+        }
     }
 
     #[test]

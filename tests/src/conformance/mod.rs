@@ -7,6 +7,7 @@
 
 pub mod case;
 pub mod compare;
+pub mod document;
 pub mod list;
 pub mod pool;
 pub mod reason;
@@ -66,4 +67,20 @@ pub struct Report {
     pub native: Option<Outcome>,
     /// Interpreted.
     pub interpreted: Outcome,
+    /// What the case is about, where it is one operator.
+    #[serde(default)]
+    pub subject: Option<Subject>,
+}
+
+/// The one operator of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Its domain; `ai.onnx` for the standard one.
+    pub domain: String,
+    /// Its name.
+    pub operator: String,
+    /// The version of the operator set.
+    pub opset: i64,
+    /// The operators of the graph that it was read as.
+    pub becomes: Vec<String>,
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::{Report, reason};
+use super::{Report, case, reason};
 
 /// Bytes of address space that a worker may take.
 const BYTES: u64 = 6 << 30;
@@ -63,16 +63,17 @@ pub fn run(cases: &[String], options: &Options, progress: &(dyn Fn(&Report) + Sy
 }
 
 /// The report of a case that its process was lost with: what the interpreter makes of it is found out by another.
-fn lost(case: &str, how: &str, options: &Options) -> Result<Report, String> {
+fn lost(name: &str, how: &str, options: &Options) -> Result<Report, String> {
     let outcome = reason::failed(how, "the process was lost");
     if options.interpret_only {
-        return Ok(Report { case: case.to_owned(), native: None, interpreted: outcome });
+        let subject = case::subject(&options.data, name);
+        return Ok(Report { case: name.to_owned(), native: None, interpreted: outcome, subject });
     }
     let interpret = Options { interpret_only: true, ..options.clone() };
     let mut worker = Worker::start(&interpret)?;
-    let report = match worker.run(case) {
+    let report = match worker.run(name) {
         Ok(report) => report,
-        Err(what) => lost(case, &worker.end(what), &interpret)?,
+        Err(what) => lost(name, &worker.end(what), &interpret)?,
     };
     Ok(Report { native: Some(outcome), ..report })
 }

@@ -1,10 +1,10 @@
 //! One case: read, interpreted, compiled, loaded, run, compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sparsec::graph::TensorData;
 use sparsec::graph::interp::interpret;
+use sparsec::graph::{Node, Op, TensorData};
 use sparsec::{CompileError, CompileOptions, Emit, ModelSource, Output, Silent, Target};
 use sparsec_onnx::{Fault, OnnxError};
 use sparsec_runtime::{DType, Model, Tensor};
@@ -15,19 +15,26 @@ use super::{Outcome, Report, compare, reason};
 /// Runs a case in both ways, or in the interpreter alone.
 #[must_use]
 pub fn run(data: &Path, name: &str, target: Option<&Target>) -> Report {
-    let report = |native: Option<Outcome>, interpreted| Report { case: name.to_owned(), native, interpreted };
+    let mut subject = case::subject(data, name);
+    let mut report = |native: Option<Outcome>, interpreted, becomes: BTreeSet<String>| {
+        if let Some(subject) = &mut subject {
+            subject.becomes = becomes.into_iter().collect();
+        }
+        Report { case: name.to_owned(), native, interpreted, subject: subject.take() }
+    };
     match case::read(data, name) {
         Ok(case) => {
-            let interpreted = settle(caught(|| interpreted(&case)));
+            let mut becomes = BTreeSet::new();
+            let interpreted = settle(caught(|| interpreted(&case, &mut becomes)));
             let native = target.map(|target| settle(caught(|| native(&case, target))));
-            report(native, interpreted)
+            report(native, interpreted, becomes)
         }
         Err(unreadable) => {
             let outcome = match unreadable {
                 Unreadable::Skipped(reason) => Outcome::Skipped { reason },
                 Unreadable::Failed(message) => reason::failed(&format!("test data: {message}"), message),
             };
-            report(target.map(|_| outcome.clone()), outcome)
+            report(target.map(|_| outcome.clone()), outcome, BTreeSet::new())
         }
     }
 }
@@ -48,7 +55,7 @@ fn caught(run: impl FnOnce() -> Run) -> Run {
     })
 }
 
-fn interpreted(case: &Case) -> Run {
+fn interpreted(case: &Case, becomes: &mut BTreeSet<String>) -> Run {
     let mut names = Vec::new();
     for set in &case.sets {
         let read = |bind: &Constants| {
@@ -56,12 +63,22 @@ fn interpreted(case: &Case) -> Run {
             sparsec_onnx::read_bytes(case.model.clone(), Some(&case.folder), &options)
         };
         let (graph, bound) = binding(case, set, read, |e| Some(e), |e| reason::unread(&e))?;
+        becomes.extend(graph.nodes().map(|(_, node)| operator_name(node)));
         let inputs: Vec<TensorData> = free(case, set, &bound).into_iter().cloned().collect();
         let outputs = interpret(&graph, &inputs).map_err(|e| reason::uninterpreted(&e))?;
         check(&outputs, set)?;
         names = bound.into_keys().collect();
     }
     Ok(names)
+}
+
+/// The name of a node's operator; that of its kernel where it is written as loops.
+fn operator_name(node: &Node) -> String {
+    match &node.op {
+        Op::Loops(spec) => format!("loops {}", spec.kernel.name),
+        Op::Reduce { kind, .. } => format!("reduce {kind}"),
+        op => op.name().to_owned(),
+    }
 }
 
 fn native(case: &Case, target: &Target) -> Run {

@@ -4,6 +4,7 @@
 mod arithmetic;
 mod composed;
 mod external;
+mod functions;
 mod malformed;
 mod model;
 mod operators;
