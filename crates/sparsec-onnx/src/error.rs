@@ -62,11 +62,13 @@ pub enum OnnxError {
         /// The number.
         value: i64,
     },
-    /// Operators of the model are not supported; all of them are listed.
-    #[error("{}", unsupported_text(ops))]
+    /// Operators of the model are not supported; all of them are listed, and what else is wrong.
+    #[error("{}", unsupported_text(ops, problems))]
     Unsupported {
         /// One entry a node.
         ops: Vec<UnsupportedOp>,
+        /// Other problems of the model. What follows from an operator that is not supported is not among them.
+        problems: Vec<Problem>,
     },
     /// Nodes, weights, inputs or outputs of the model are malformed or can't be compiled.
     #[error("{}", problems_text(problems))]
@@ -87,11 +89,15 @@ pub struct UnsupportedOp {
     pub domain: String,
     /// The version of the operator set that the model uses; 0 where the model declares none.
     pub opset: i64,
+    /// Types of its operands, as far as they are known.
+    pub operands: Vec<String>,
 }
 
 impl fmt::Display for UnsupportedOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node `{}`: operator {} of {} {}", self.node, self.op, self.domain, self.opset)
+        write!(f, "node `{}`: operator {} of {} {}", self.node, self.op, self.domain, self.opset)?;
+        let operands = self.operands.join(", ");
+        if operands.is_empty() { Ok(()) } else { write!(f, " on {operands}") }
     }
 }
 
@@ -119,6 +125,12 @@ pub enum Place {
         name: String,
         /// Its operator.
         op: String,
+        /// The operator's domain; `ai.onnx` for the standard one.
+        domain: String,
+        /// The version of the operator set; 0 where the model declares none.
+        opset: i64,
+        /// Types of the operands, as far as they are known.
+        operands: Vec<String>,
     },
     /// A weight by name.
     Initializer(String),
@@ -133,7 +145,11 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Node { name, op } => write!(f, "node `{name}` ({op})"),
+            Place::Node { name, op, domain, opset, operands } => {
+                write!(f, "node `{name}` ({op} of {domain} {opset}")?;
+                let operands = operands.join(", ");
+                if operands.is_empty() { f.write_str(")") } else { write!(f, " on {operands})") }
+            }
             Place::Initializer(name) => write!(f, "initializer `{name}`"),
             Place::Input(name) => write!(f, "input `{name}`"),
             Place::Output(name) => write!(f, "output `{name}`"),
@@ -268,7 +284,7 @@ fn hint(dims: &[String], inputs: &[String]) -> String {
     text
 }
 
-fn unsupported_text(ops: &[UnsupportedOp]) -> String {
+fn unsupported_text(ops: &[UnsupportedOp], problems: &[Problem]) -> String {
     let mut kinds: Vec<&str> = ops.iter().map(|o| o.op.as_str()).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -277,6 +293,10 @@ fn unsupported_text(ops: &[UnsupportedOp]) -> String {
         text.push_str(&format!("\n  {op}"));
     }
     text.push_str(&format!("\nExport the model without {}, or replace them by supported operators.", kinds.join(", ")));
+    if !problems.is_empty() {
+        text.push_str("\nBesides, ");
+        text.push_str(&problems_text(problems));
+    }
     text
 }
 
@@ -287,6 +307,12 @@ fn problems_text(problems: &[Problem]) -> String {
     };
     for problem in problems {
         text.push_str(&format!("\n  {problem}"));
+    }
+    if problems.iter().any(|problem| matches!(problem.fault, Fault::Infer(_))) {
+        text.push_str(
+            "\nTypes and shapes follow from the model's inputs and weights. `onnx.checker.check_model` with `full_check` \
+             tells whether the file is at fault, or its exporter; if it finds nothing, this is a defect of sparsec.",
+        );
     }
     text
 }

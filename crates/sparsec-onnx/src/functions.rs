@@ -109,7 +109,8 @@ impl Expansion<'_> {
 fn problem(node: &NodeProto, fault: Fault) -> Box<Problem> {
     let first = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
     let name = if node.name().is_empty() { first } else { node.name() }.to_owned();
-    Box::new(Problem { place: Place::Node { name, op: node.op_type().to_owned() }, fault })
+    let (op, domain) = (node.op_type().to_owned(), node.domain().to_owned());
+    Box::new(Problem { place: Place::Node { name, op, domain, opset: 0, operands: Vec::new() }, fault })
 }
 
 /// What the caller calls the operands and results of a function; operands that are left out have no name.

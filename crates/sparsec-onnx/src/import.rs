@@ -84,9 +84,9 @@ pub(crate) fn import_model(
     if !OPSETS.contains(&version) && (version != 0 || is_used) {
         return Err(OnnxError::Opset { version });
     }
-    check_operators(&graph, &opsets)?;
+    let mut ops = unknown_operators(&graph, &opsets);
     let cx = Context::new(graph.name(), ExternalFiles::new(base_dir), Budget::for_file(file_size));
-    let mut import = Import { cx, names: BTreeMap::new(), problems: Vec::new() };
+    let mut import = Import { cx, names: BTreeMap::new(), problems: Vec::new(), operands: BTreeMap::new() };
     import.initializers(&mut graph);
     import.inputs(&graph, options)?;
     for proto in &graph.node {
@@ -97,9 +97,14 @@ pub(crate) fn import_model(
     if !mappings.is_empty() {
         import.cx.graph.set_pages(Some(Arc::new(Mappings(mappings))));
     }
-    match import.problems.is_empty() {
-        true => Ok(import.cx.graph),
-        false => Err(OnnxError::Invalid { problems: import.problems }),
+    let problems = import.problems;
+    for op in &mut ops {
+        op.operands = import.operands.remove(&op.node).unwrap_or_default();
+    }
+    match (ops.is_empty(), problems.is_empty()) {
+        (true, true) => Ok(import.cx.graph),
+        (true, false) => Err(OnnxError::Invalid { problems }),
+        (false, _) => Err(OnnxError::Unsupported { ops, problems }),
     }
 }
 
@@ -127,10 +132,9 @@ fn node_name(node: &NodeProto) -> String {
 }
 
 /// Finds all operators that are not supported.
-fn check_operators(graph: &GraphProto, opsets: &Opsets) -> Result<(), OnnxError> {
+fn unknown_operators(graph: &GraphProto, opsets: &Opsets) -> Vec<UnsupportedOp> {
     let unknown = |n: &&NodeProto| registry::handler(plain_domain(n.domain()), n.op_type()).is_none();
-    let ops: Vec<UnsupportedOp> = graph.node.iter().filter(unknown).map(|n| unsupported(n, opsets)).collect();
-    if ops.is_empty() { Ok(()) } else { Err(OnnxError::Unsupported { ops }) }
+    graph.node.iter().filter(unknown).map(|n| unsupported(n, opsets)).collect()
 }
 
 fn unsupported(node: &NodeProto, opsets: &Opsets) -> UnsupportedOp {
@@ -140,6 +144,7 @@ fn unsupported(node: &NodeProto, opsets: &Opsets) -> UnsupportedOp {
         op: node.op_type().to_owned(),
         domain: if domain.is_empty() { "ai.onnx" } else { domain }.to_owned(),
         opset: opsets.version(domain),
+        operands: Vec::new(),
     }
 }
 
@@ -149,6 +154,8 @@ struct Import {
     /// What each name stands for; `None` where its definition failed.
     names: BTreeMap<String, Option<Operand>>,
     problems: Vec<Problem>,
+    /// Types of the operands of nodes whose operators are not supported, by the node's name.
+    operands: BTreeMap<String, Vec<String>>,
 }
 
 impl Import {
@@ -192,20 +199,33 @@ impl Import {
     }
 
     fn node(&mut self, proto: &NodeProto, opsets: &Opsets) {
-        let place = || Place::Node { name: node_name(proto), op: proto.op_type().to_owned() };
+        let mut operands = Vec::new();
         let since = self.cx.graph.value_count();
         let results = match self.resolve(proto) {
             Ok(Some(inputs)) => {
+                operands.extend(inputs.iter().flatten().map(|&x| self.cx.ty(x).to_string()));
                 let domain = plain_domain(proto.domain());
                 // What is built into another domain follows the standard operators of the model's version.
                 let node = Node { proto, inputs, opset: opsets.version("") };
                 self.cx.node_name = node_name(proto);
                 let handler = registry::handler(domain, proto.op_type());
-                handler.map_or_else(|| Err(Fault::unsupported("the operator")), |handler| handler(&mut self.cx, &node))
+                // Operators that are not supported are listed apart.
+                handler.map_or_else(|| Ok(Vec::new()), |handler| handler(&mut self.cx, &node))
             }
             // A fault further up is reported there.
             Ok(None) => Ok(Vec::new()),
             Err(fault) => Err(fault),
+        };
+        let UnsupportedOp { node, op, domain, opset, .. } = unsupported(proto, opsets);
+        if registry::handler(plain_domain(proto.domain()), proto.op_type()).is_none() {
+            self.operands.insert(node.clone(), operands.clone());
+        }
+        let place = || Place::Node {
+            name: node.clone(),
+            op: op.clone(),
+            domain: domain.clone(),
+            opset,
+            operands: operands.clone(),
         };
         let results = results.unwrap_or_else(|fault| {
             self.report(place(), fault);

@@ -20,7 +20,7 @@ pub fn failed(group: &str, detail: impl std::fmt::Display) -> Outcome {
 #[must_use]
 pub fn unread(error: &OnnxError) -> Outcome {
     let group = match error {
-        OnnxError::Unsupported { ops } => {
+        OnnxError::Unsupported { ops, .. } => {
             let mut names: Vec<&str> = ops.iter().map(|op| op.op.as_str()).collect();
             names.sort_unstable();
             names.dedup();

@@ -50,7 +50,7 @@ fn all_unsupported_operators_at_once() {
     });
     assert_snapshot!(model.error(), @r"
     3 of the model's nodes are not supported:
-      node `find`: operator StringConcat of ai.onnx 17
+      node `find`: operator StringConcat of ai.onnx 17 on f32[2]
       node `c`: operator Relu of com.example 3
       node `d`: operator ImageDecoder of ai.onnx 17
     Export the model without ImageDecoder, Relu, StringConcat, or replace them by supported operators.

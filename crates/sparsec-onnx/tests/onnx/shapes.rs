@@ -122,7 +122,7 @@ fn unresolved_values_name_the_dimension() {
         .output("middle");
     assert_snapshot!(model.error(), @r"
     the model cannot be compiled:
-      node `middle` (CenterCropPad): the new shape must be known when the model is compiled, but is computed from run-time data; fix the unknown dimensions that it depends on: --dim n=N
+      node `middle` (CenterCropPad of ai.onnx 13 on f32[n, 6], i64[2]): the new shape must be known when the model is compiled, but is computed from run-time data; fix the unknown dimensions that it depends on: --dim n=N
     ");
     let options = Options { dims: [("n".to_owned(), 3)].into(), ..Options::default() };
     assert_snapshot!(read(model.bytes(), &options).expect("the model is read").to_string());
