@@ -275,6 +275,12 @@ impl Graph {
         self.topology.contains_node(index(id))
     }
 
+    /// The nodes that hold graphs, ascending.
+    #[must_use]
+    pub fn control_nodes(&self) -> Vec<NodeId> {
+        self.nodes().filter(|(_, node)| node.op.is_control()).map(|(id, _)| id).collect()
+    }
+
     /// The nodes in ascending order of id.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.topology.node_indices().map(|i| (NodeId(i.index() as u32), &self.topology[i]))
@@ -322,6 +328,9 @@ impl Graph {
     pub fn strip_constants(&mut self) {
         self.constants.fill(None);
         self.pages = None;
+        for node in self.topology.node_weights_mut() {
+            node.op.graphs_mut().into_iter().for_each(Graph::strip_constants);
+        }
     }
 
     /// Says what constants borrow their bytes from.
@@ -430,9 +439,35 @@ impl Graph {
         }
     }
 
+    /// The graph with every dimension expression replaced, in types and in attributes.
+    pub(crate) fn map_dims<E>(&self, value: &mut dyn FnMut(&Dim) -> Result<Dim, E>) -> Result<Graph, E> {
+        let mut graph = self.clone();
+        for held in &mut graph.values {
+            for extent in &mut held.ty.shape {
+                *extent = value(extent)?;
+            }
+        }
+        for node in graph.topology.node_weights_mut() {
+            node.op = node.op.map_dims(value)?;
+        }
+        Ok(graph)
+    }
+
     /// Removes a node. Its results must have no uses left. A node that is added later may get its id.
     pub fn remove_node(&mut self, id: NodeId) {
         self.topology.remove_node(index(id));
+    }
+}
+
+/// Equal ids for equal things.
+impl PartialEq for Graph {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.values == other.values
+            && self.inputs == other.inputs
+            && self.outputs == other.outputs
+            && self.constants == other.constants
+            && self.nodes().eq(other.nodes())
     }
 }
 

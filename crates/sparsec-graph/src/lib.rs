@@ -3,6 +3,7 @@
 //! A [`Graph`] is what a frontend produces and what the passes change. Its text form is what `sparsec opt` reads.
 
 mod builder;
+mod control;
 mod dim;
 mod dtype;
 mod graph;
@@ -20,6 +21,7 @@ mod text;
 mod types;
 mod verify;
 
+pub use control::{Direction, LoopSpec, Trip};
 pub use dim::{Atom, Bindings, Dim, Symbol};
 pub use dtype::DType;
 pub use graph::{ConstId, Constant, Def, Epilogue, Graph, Node, NodeId, Value, ValueId};

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::scalar::named;
-use crate::{BinaryOp, DType, Dim, LoopsSpec, ScalarExpr, UnaryOp};
+use crate::{BinaryOp, DType, Dim, Graph, LoopSpec, LoopsSpec, ScalarExpr, Trip, UnaryOp};
 
 /// An operator with its attributes. Axes are non-negative.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +102,16 @@ pub enum Op {
     Loops(Box<LoopsSpec>),
     /// The extents of a shape as an `i64` vector whose values are known expressions. No operands.
     ShapeOf(Vec<Dim>),
+    /// The results of one of two graphs, which both take the captured values as inputs. Operands: condition (`bool`
+    /// scalar), captured.
+    If {
+        /// Where the condition holds.
+        then: Box<Graph>,
+        /// Where it does not.
+        otherwise: Box<Graph>,
+    },
+    /// A graph again and again. Operands and results: see [`LoopSpec`].
+    Loop(Box<LoopSpec>),
 }
 
 /// One axis of a slice; `0 <= start`, and `end` is exclusive.
@@ -275,6 +285,8 @@ impl Op {
             Op::Pad { .. } => "pad",
             Op::Loops(_) => "loops",
             Op::ShapeOf(_) => "shape_of",
+            Op::If { .. } => "if",
+            Op::Loop(_) => "loop",
         }
     }
 
@@ -283,6 +295,25 @@ impl Op {
     /// # Errors
     /// What `value` returns.
     pub fn try_map_dims<E>(&self, mut value: impl FnMut(&Dim) -> Result<Dim, E>) -> Result<Op, E> {
+        self.map_dims(&mut value)
+    }
+
+    pub(crate) fn map_dims<E>(&self, mut value: &mut dyn FnMut(&Dim) -> Result<Dim, E>) -> Result<Op, E> {
+        match self {
+            Op::If { then, otherwise } => {
+                let (then, otherwise) = (then.map_dims(value)?, otherwise.map_dims(value)?);
+                return Ok(Op::If { then: Box::new(then), otherwise: Box::new(otherwise) });
+            }
+            Op::Loop(spec) => {
+                let trip = match &spec.trip {
+                    Trip::Known(trip) => Trip::Known(value(trip)?),
+                    other => other.clone(),
+                };
+                let body = spec.body.map_dims(value)?;
+                return Ok(Op::Loop(Box::new(LoopSpec { trip, body, ..LoopSpec::clone(spec) })));
+            }
+            _ => {}
+        }
         let mut values = |dims: &[Dim]| dims.iter().map(&mut value).collect::<Result<Vec<_>, E>>();
         Ok(match self {
             Op::Reshape(shape) => Op::Reshape(values(shape)?),
@@ -307,6 +338,31 @@ impl Op {
             ),
             _ => self.clone(),
         })
+    }
+
+    /// The graphs within the operator.
+    #[must_use]
+    pub fn graphs(&self) -> Vec<&Graph> {
+        match self {
+            Op::If { then, otherwise } => vec![then, otherwise],
+            Op::Loop(spec) => vec![&spec.body],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The graphs within the operator, to change them. Their inputs and outputs must keep their number and types.
+    pub fn graphs_mut(&mut self) -> Vec<&mut Graph> {
+        match self {
+            Op::If { then, otherwise } => vec![then, otherwise],
+            Op::Loop(spec) => vec![&mut spec.body],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether there are graphs within the operator.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        matches!(self, Op::If { .. } | Op::Loop(_))
     }
 
     /// Whether the operator computes each result element from the operand elements at the same (broadcast) place.

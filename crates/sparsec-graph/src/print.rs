@@ -18,7 +18,7 @@ use std::fmt::{self, Write};
 use sparsec_tir::print_kernel;
 
 use crate::text::{Name, Quoted, write_elements};
-use crate::{Dim, Graph, Node, NodeId, Op, TensorData, ValueId};
+use crate::{Dim, Direction, Graph, Node, NodeId, Op, TensorData, Trip, ValueId};
 
 /// What the printer may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ fn write_graph(out: &mut dyn Write, graph: &Graph, options: &PrintOptions) -> fm
     let ordered: std::collections::BTreeSet<NodeId> = order.iter().copied().collect();
     order.extend(graph.nodes().map(|(id, _)| id).filter(|id| !ordered.contains(id)));
     for id in order {
-        write_node(out, graph, graph.node(id), &mut numbers)?;
+        write_node(out, graph, graph.node(id), &mut numbers, options)?;
     }
     for (name, value) in graph.outputs() {
         writeln!(out, "  output {} = {}", Quoted(name), numbers.of(*value))?;
@@ -123,7 +123,13 @@ fn write_data(out: &mut dyn Write, data: &TensorData, options: &PrintOptions) ->
     writeln!(out, "}}")
 }
 
-fn write_node(out: &mut dyn Write, graph: &Graph, node: &Node, numbers: &mut Numbers) -> fmt::Result {
+fn write_node(
+    out: &mut dyn Write,
+    graph: &Graph,
+    node: &Node,
+    numbers: &mut Numbers,
+    options: &PrintOptions,
+) -> fmt::Result {
     let own = node.epilogue.as_ref().map_or(usize::MAX, |e| e.first_operand as usize).min(node.operands.len());
     let (operands, extra) = node.operands.split_at(own);
     let operands = numbers.list(operands);
@@ -134,7 +140,7 @@ fn write_node(out: &mut dyn Write, graph: &Graph, node: &Node, numbers: &mut Num
         write!(out, "{} ", Quoted(&node.name))?;
     }
     write!(out, "= ")?;
-    write_op(out, &node.op, &operands)?;
+    write_op(out, &node.op, &operands, options)?;
     if let Some(epilogue) = &node.epilogue {
         write!(out, " epilogue {} ({extra})", epilogue.expr)?;
     }
@@ -145,7 +151,7 @@ fn write_node(out: &mut dyn Write, graph: &Graph, node: &Node, numbers: &mut Num
     writeln!(out, " : {}", comma_list(types))
 }
 
-fn write_op(out: &mut dyn Write, op: &Op, operands: &str) -> fmt::Result {
+fn write_op(out: &mut dyn Write, op: &Op, operands: &str, options: &PrintOptions) -> fmt::Result {
     let name = op.name();
     match op {
         Op::Unary(_) | Op::Binary(_) | Op::Where => write!(out, "{name} ({operands})"),
@@ -199,7 +205,34 @@ fn write_op(out: &mut dyn Write, op: &Op, operands: &str) -> fmt::Result {
             write!(out, "  }}")
         }
         Op::ShapeOf(shape) => write!(out, "{name} ({operands}) of {}", dims(shape)),
+        Op::If { then, otherwise } => {
+            write!(out, "{name} ({operands}) then ")?;
+            write_nested(out, then, options)?;
+            write!(out, " else ")?;
+            write_nested(out, otherwise, options)
+        }
+        Op::Loop(spec) => {
+            write!(out, "{name} ({operands})")?;
+            match &spec.trip {
+                Trip::Known(trip) => write!(out, " trip [{trip}]")?,
+                Trip::Operand => write!(out, " counted")?,
+                Trip::Unbounded => {}
+            }
+            if spec.conditional {
+                write!(out, " conditional")?;
+            }
+            let ends = |ends: &[Direction]| comma_list(ends.iter().map(|d| d.name().to_owned()));
+            let (scanned, stacked) = (ends(&spec.scanned), ends(&spec.stacked));
+            write!(out, " carried {} scanned [{scanned}] stacked [{stacked}] body ", spec.carried)?;
+            write_nested(out, &spec.body, options)
+        }
     }
+}
+
+/// A graph within a node, indented as what stands in it.
+fn write_nested(out: &mut dyn Write, graph: &Graph, options: &PrintOptions) -> fmt::Result {
+    let text = print(graph, options);
+    write!(out, "{}", text.trim_end().replace('\n', "\n  "))
 }
 
 fn comma_list(items: impl Iterator<Item = String>) -> String {

@@ -11,6 +11,8 @@
 //! 7. Inputs have names, no two the same, and no absurd shapes; so have outputs, which are values of the graph.
 //! 8. Every symbol in a type or an attribute is bound once: it occurs in the shape of an input, or one node finds it out.
 //! 9. The kernel of `loops` is a valid one of Stage II.
+//! 10. All of this holds for the graphs within control flow, too. They know the symbols of the graph around them, and those
+//!    that their own nodes find out.
 //!
 //! All violations are reported, not the first one only.
 
@@ -18,7 +20,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use crate::{Def, Dim, Graph, InferError, Node, NodeId, Op, Symbol, TensorType, ValueId, infer};
+use crate::{Def, Dim, Graph, InferError, Node, NodeId, Op, Symbol, TensorType, Trip, ValueId, infer};
 
 /// A violated invariant. Nodes are named as in the text form, with their number in this graph.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -103,6 +105,14 @@ pub enum VerifyError {
         /// The symbol.
         symbol: Symbol,
     },
+    /// Invariant 10.
+    #[error("{node}, within: {error}")]
+    Nested {
+        /// The node that holds the graph.
+        node: String,
+        /// What is wrong in it.
+        error: Box<VerifyError>,
+    },
 }
 
 /// Checks every invariant.
@@ -110,13 +120,22 @@ pub enum VerifyError {
 /// # Errors
 /// All violations, nodes in ascending order of id.
 pub fn verify(graph: &Graph) -> Result<(), Vec<VerifyError>> {
-    let mut verifier = Verifier { graph, errors: Vec::new(), bound: BTreeSet::new() };
+    let mut bound = BTreeSet::new();
+    for &input in graph.inputs() {
+        graph.ty(input).shape.iter().for_each(|extent| extent.collect_symbols(&mut bound));
+    }
+    let errors = violations(graph, bound);
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn violations(graph: &Graph, bound: BTreeSet<Symbol>) -> Vec<VerifyError> {
+    let mut verifier = Verifier { graph, errors: Vec::new(), bound };
     verifier.inputs();
     verifier.counts();
     verifier.constants();
     verifier.nodes();
     verifier.outputs();
-    if verifier.errors.is_empty() { Ok(()) } else { Err(verifier.errors) }
+    verifier.errors
 }
 
 struct Verifier<'a> {
@@ -144,9 +163,8 @@ impl Verifier<'_> {
                 let reason = error.to_string().replace("`cast`: ", "");
                 self.interface(format!("input `{}`: {reason}", value.name));
             }
-            for extent in &value.ty.shape {
-                extent.collect_symbols(&mut self.bound);
-            }
+            let place = format!("input `{}`", value.name);
+            value.ty.shape.iter().for_each(|extent| self.symbols(extent, &place));
         }
     }
 
@@ -210,6 +228,10 @@ impl Verifier<'_> {
             }
             for dim in attribute_dims(&node.op) {
                 self.symbols(dim, &name);
+            }
+            for nested in node.op.graphs() {
+                let errors = violations(nested, self.bound.clone()).into_iter();
+                self.errors.extend(errors.map(|e| VerifyError::Nested { node: name.clone(), error: Box::new(e) }));
             }
         }
     }
@@ -317,6 +339,10 @@ fn attribute_dims(op: &Op) -> Vec<&Dim> {
     match op {
         Op::Reshape(shape) | Op::Expand(shape) | Op::ShapeOf(shape) => shape.iter().collect(),
         Op::Slice(axes) => axes.iter().flat_map(|a| [&a.start, &a.len]).collect(),
+        Op::Loop(spec) => match &spec.trip {
+            Trip::Known(trip) => vec![trip],
+            Trip::Operand | Trip::Unbounded => Vec::new(),
+        },
         _ => Vec::new(),
     }
 }

@@ -388,3 +388,94 @@ fn attention() {
     let (q, mask) = ("f32[1, 2] {0.0, 1.0}", "f32[3, 1] {0.0, 0.0, -10000.0}");
     assert_eq!(eval(op, &[q, k, v, mask]), "f32[1, 2] {4.5, 5.0}");
 }
+
+const COUNTER: &str = r#"graph @g {
+  input %0 "n": i64[]
+  input %1 "goes on": bool[]
+  input %2 "limit": i64[]
+  const %3 "start" = i64[] {100}
+  %4 = loop (%0, %1, %3, %2) counted conditional carried 1 scanned [] stacked [] body graph @body {
+    input %0 "i": i64[]
+    input %1 "sum": i64[]
+    input %2 "limit": i64[]
+    %3 = add (%1, %0)
+    %4 = lt (%3, %2)
+    output "goes on" = %4
+    output "sum" = %3
+  }
+  output "y" = %4
+}"#;
+
+#[test]
+fn loops_count_and_end() {
+    let graph = parse(COUNTER).expect("parses");
+    assert_eq!(sparsec_graph::verify(&graph), Ok(()));
+    let goes_on = |b: u8| Tensor::from_vec(DType::Bool, &[], vec![b]);
+    // 100 + 0 + 1 + 2 + ..., until the trip count or the limit.
+    for (trip, starts, limit, expected) in [(4, 1, 1000, 106), (9, 1, 103, 103), (-1, 1, 1000, 100), (4, 0, 1000, 100)]
+    {
+        let inputs = [Tensor::i64(&[], vec![trip]), goes_on(starts), Tensor::i64(&[], vec![limit])];
+        let result = interpret(&graph, &inputs).expect("runs");
+        assert_eq!(show(&result[0]), format!("i64[] {{{expected}}}"), "{trip} {starts} {limit}");
+    }
+}
+
+#[test]
+fn loops_take_and_give_slices() {
+    let text = r#"graph @g {
+  input %0 "x": f32[n, 2]
+  const %1 "zero" = f32[2] {0, 0}
+  %2, %3, %4 = loop (%1, %0, %0) trip [n] carried 1 scanned [forward, reverse] stacked [forward, reverse] body graph @b {
+    input %0 "i": i64[]
+    input %1 "sum": f32[2]
+    input %2 "a": f32[2]
+    input %3 "b": f32[2]
+    %4 = add (%1, %2)
+    output "sum" = %4
+    output "first" = %4
+    output "second" = %3
+  }
+  output "sum" = %2
+  output "sums" = %3
+  output "same" = %4
+}"#;
+    let graph = parse(text).expect("parses");
+    assert_eq!(sparsec_graph::verify(&graph), Ok(()));
+    let x = Tensor::f32(&[3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let results: Vec<String> = interpret(&graph, &[x]).expect("runs").iter().map(show).collect();
+    assert_eq!(
+        results,
+        ["f32[2] {9.0, 12.0}", "f32[3, 2] {1.0, 2.0, 4.0, 6.0, 9.0, 12.0}", "f32[3, 2] {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}"]
+    );
+    let results: Vec<String> =
+        interpret(&graph, &[Tensor::f32(&[0, 2], vec![])]).expect("runs").iter().map(show).collect();
+    assert_eq!(results, ["f32[2] {0.0, 0.0}", "f32[0, 2] {}", "f32[0, 2] {}"]);
+}
+
+#[test]
+fn branches() {
+    let text = r#"graph @g {
+  input %0 "c": bool[]
+  input %1 "x": f32[n]
+  %2, %3 = if (%0, %1) then graph @yes {
+    input %0 "x": f32[n]
+    %1 = neg (%0)
+    output "a" = %1
+    output "b" = %0
+  } else graph @no {
+    input %0 "x": f32[n]
+    %1 = abs (%0)
+    output "a" = %0
+    output "b" = %1
+  }
+  output "a" = %2
+  output "b" = %3
+}"#;
+    let graph = parse(text).expect("parses");
+    assert_eq!(sparsec_graph::verify(&graph), Ok(()));
+    for (holds, expected) in [(1, ["{-1.0, 2.0}", "{1.0, -2.0}"]), (0, ["{1.0, -2.0}", "{1.0, 2.0}"])] {
+        let inputs = [Tensor::from_vec(DType::Bool, &[], vec![holds as u8]), Tensor::f32(&[2], vec![1.0, -2.0])];
+        let results: Vec<String> = interpret(&graph, &inputs).expect("runs").iter().map(show).collect();
+        assert_eq!(results, expected.map(|e| format!("f32[2] {e}")));
+    }
+}

@@ -4,6 +4,7 @@
 //! are compiled once. Values get a place in one arena, weights become constant tables in the order in which the kernels
 //! read them.
 
+mod blocks;
 mod constraint;
 mod context;
 mod convert;

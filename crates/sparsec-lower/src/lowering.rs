@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use sparsec_graph::{Def, Dim, Graph, NodeId, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Expr, Kernel, Launch, Port, Program, expand_math,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Kernel, Launch, Port, Program, expand_math,
     lower_to_flat,
 };
 
+use crate::blocks::{Blocks, counter_symbol, is_counter};
 use crate::constraint::{Condition, equal, is_never_negative, slice_stays_inside};
 use crate::context::{BuiltKernel, program_expr, scalar_of};
 use crate::coordinate::CoordinateDump;
@@ -76,6 +77,8 @@ pub(crate) enum Place {
     Constant(u32),
     /// Index into the lifetimes.
     Temporary(u32),
+    /// Index into the views: a part of another place.
+    View(u32),
 }
 
 /// A launch before the memory plan is made.
@@ -84,6 +87,15 @@ struct PlannedLaunch {
     label: String,
     params: Vec<Dim>,
     places: Vec<Place>,
+    /// The loop that it stands in.
+    region: usize,
+}
+
+/// Memory for a value that is neither given nor asked for.
+struct Temporary {
+    bytes: Dim,
+    /// The loop whose iterations make it anew.
+    region: usize,
 }
 
 /// State of the walk.
@@ -94,7 +106,12 @@ pub(crate) struct Lowering<'g> {
     places: BTreeMap<ValueId, Place>,
     tables: Vec<Table>,
     table_names: BTreeMap<String, u32>,
-    temporaries: Vec<Dim>,
+    /// Constants that are read as they are, by where their bytes lie: graphs within the graph share them.
+    shared: BTreeMap<(usize, usize), Place>,
+    temporaries: Vec<Temporary>,
+    /// Parts of places: which, and the byte where they start.
+    views: Vec<(Place, Dim)>,
+    pub(crate) blocks: Blocks,
     kernels: Vec<KernelDump>,
     flat: Vec<Kernel>,
     known: BTreeMap<String, u32>,
@@ -122,7 +139,10 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
         places: BTreeMap::new(),
         tables: Vec::new(),
         table_names: BTreeMap::new(),
+        shared: BTreeMap::new(),
         temporaries: Vec::new(),
+        views: Vec::new(),
+        blocks: Blocks::default(),
         kernels: Vec::new(),
         flat: Vec::new(),
         known: BTreeMap::new(),
@@ -130,12 +150,7 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
         conditions: Vec::new(),
     };
     l.place_outputs();
-    for id in graph.topological_order() {
-        l.require_extents(id);
-        lower_node(&mut l, id)?;
-        // Its weights were looked at, and are next needed when they are written.
-        graph.release_pages();
-    }
+    l.lower_nodes()?;
     l.copy_remaining_outputs()?;
     Ok(l.finish())
 }
@@ -151,7 +166,42 @@ pub(crate) fn root(graph: &Graph, mut value: ValueId) -> ValueId {
     value
 }
 
-impl Lowering<'_> {
+impl<'g> Lowering<'g> {
+    /// Lowers the nodes of the graph in order.
+    fn lower_nodes(&mut self) -> Result<(), LowerError> {
+        let graph = self.graph;
+        for id in graph.topological_order() {
+            self.require_extents(id);
+            lower_node(self, id)?;
+            // Its weights were looked at, and are next needed when they are written.
+            graph.release_pages();
+        }
+        Ok(())
+    }
+
+    /// Lowers a graph within the graph, whose inputs are at `inputs`. `targets` says where outputs are to be computed, where
+    /// that is possible; returns where they are.
+    pub(crate) fn lower_nested(
+        &mut self,
+        graph: &'g Graph,
+        inputs: &[Place],
+        targets: &[Option<Place>],
+    ) -> Result<Vec<Place>, LowerError> {
+        let around = (self.graph, std::mem::take(&mut self.places));
+        self.graph = graph;
+        self.places = graph.inputs().iter().copied().zip(inputs.iter().copied()).collect();
+        for ((_, value), target) in graph.outputs().iter().zip(targets) {
+            let root = root(graph, *value);
+            if let (Some(target), Def::Node(..)) = (target, graph.value(root).def) {
+                self.places.entry(root).or_insert(*target);
+            }
+        }
+        self.lower_nodes()?;
+        let outputs = graph.outputs().iter().map(|(_, value)| self.place(*value)).collect();
+        (self.graph, self.places) = around;
+        Ok(outputs)
+    }
+
     /// Demands what a node takes for granted of extents that are open.
     fn require_extents(&mut self, id: NodeId) {
         let node = self.graph.node(id);
@@ -221,10 +271,17 @@ impl Lowering<'_> {
             Def::Const(_) => {
                 let constant = self.graph.constant(value);
                 let bytes = constant.map(|c| c.data.bytes.clone()).unwrap_or_default();
+                let key = (bytes.as_ptr() as usize, bytes.len());
+                if let Some(&place) = self.shared.get(&key).filter(|_| !bytes.is_empty()) {
+                    self.places.insert(value, place);
+                    return place;
+                }
                 let elements = constant.map_or(0, |c| c.data.elements() as u64);
                 let table = Table::lazy("data", scalar_of(ty.dtype), elements, move |out| out.write_all(&bytes));
                 let name = constant.map_or(String::new(), |c| c.name.clone());
-                self.add_table(&name, table)
+                let place = self.add_table(&name, table);
+                self.shared.insert(key, place);
+                place
             }
             Def::Node(..) => {
                 let bytes = ty.elements() * Dim::constant(ty.dtype.size() as i64);
@@ -237,8 +294,51 @@ impl Lowering<'_> {
 
     /// Memory for a value that is no value of the graph.
     pub(crate) fn temporary(&mut self, bytes: Dim) -> Place {
-        self.temporaries.push(bytes);
+        self.temporaries.push(Temporary { bytes, region: self.blocks.region() });
         Place::Temporary(self.temporaries.len() as u32 - 1)
+    }
+
+    /// A part of a place, from this byte on.
+    pub(crate) fn view(&mut self, of: Place, offset: Dim) -> Place {
+        let (of, offset) = match of {
+            Place::View(v) => {
+                let (base, start) = &self.views[v as usize];
+                (*base, start.clone() + offset)
+            }
+            _ => (of, offset),
+        };
+        self.views.push((of, offset));
+        Place::View(self.views.len() as u32 - 1)
+    }
+
+    /// Says that a step other than a launch reads or writes a place before the next launch.
+    pub(crate) fn touch(&mut self, place: Place) {
+        let at = self.launches.len();
+        self.touched(place, at);
+    }
+
+    /// Says that a step other than a launch reads a place after the last launch.
+    pub(crate) fn touch_after(&mut self, place: Place) {
+        let at = self.launches.len().saturating_sub(1);
+        self.touched(place, at);
+    }
+
+    fn touched(&mut self, place: Place, at: usize) {
+        if let Place::Temporary(t) = self.base(place).0 {
+            self.blocks.touch(t, at);
+        }
+    }
+
+    /// The number of launches so far.
+    pub(crate) fn launch_count(&self) -> usize {
+        self.launches.len()
+    }
+
+    fn base(&self, place: Place) -> (Place, Dim) {
+        match place {
+            Place::View(v) => self.views[v as usize].clone(),
+            _ => (place, Dim::default()),
+        }
     }
 
     /// Adds constant data.
@@ -280,7 +380,9 @@ impl Lowering<'_> {
             }
         };
         self.kernels[kernel as usize].labels.push(label.to_owned());
-        self.launches.push(PlannedLaunch { kernel, label: label.to_owned(), params, places });
+        let region = self.blocks.region();
+        self.blocks.launch(self.launches.len() as u32);
+        self.launches.push(PlannedLaunch { kernel, label: label.to_owned(), params, places, region });
         Ok(())
     }
 
@@ -302,18 +404,25 @@ impl Lowering<'_> {
     }
 
     fn finish(self) -> Lowered {
-        let symbols = self.symbols();
+        let mut symbols = self.symbols();
+        let symbol_count = symbols.len();
+        symbols.extend((0..self.blocks.counters).map(counter_symbol));
         let expr = |d: &Dim| program_expr(d, &symbols);
         let mut lifetimes: Vec<Lifetime> =
-            self.temporaries.iter().map(|b| Lifetime { bytes: b.clone(), first: usize::MAX, last: 0 }).collect();
+            self.temporaries.iter().map(|t| Lifetime { bytes: t.bytes.clone(), first: usize::MAX, last: 0 }).collect();
+        let mut uses: Vec<(u32, usize, usize)> = self.blocks.touched.clone();
         for (i, launch) in self.launches.iter().enumerate() {
             for place in &launch.places {
-                if let Place::Temporary(t) = place {
-                    let life = &mut lifetimes[*t as usize];
-                    life.first = life.first.min(i);
-                    life.last = life.last.max(i);
+                if let Place::Temporary(t) = self.base(*place).0 {
+                    uses.push((t, i, launch.region));
                 }
             }
+        }
+        for (t, at, region) in uses {
+            let (first, last) = self.blocks.alive(at, region, self.temporaries[t as usize].region);
+            let life = &mut lifetimes[t as usize];
+            life.first = life.first.min(first);
+            life.last = life.last.max(last);
         }
         let memory = plan(&lifetimes);
         let port = |name: &str, value: ValueId| {
@@ -322,17 +431,19 @@ impl Lowering<'_> {
             Port { name: name.to_owned(), elem: scalar_of(ty.dtype), dtype: ty.dtype.name(), shape }
         };
         let argument = |place: &Place| {
-            let argument = match place {
-                Place::Input(i) => Argument::Input(*i),
-                Place::Output(i) => Argument::Output(*i),
-                Place::Constant(i) => Argument::Constant(*i),
-                Place::Temporary(i) => Argument::Arena(*i),
+            let (base, offset) = self.base(*place);
+            let argument = match base {
+                Place::Input(i) => Argument::Input(i),
+                Place::Output(i) => Argument::Output(i),
+                Place::Constant(i) => Argument::Constant(i),
+                // Views of views don't exist.
+                Place::Temporary(i) | Place::View(i) => Argument::Arena(i),
             };
-            (argument, Expr::int(0))
+            (argument, expr(&offset))
         };
         let program = Program {
             name: self.graph.name().to_owned(),
-            symbols: symbols.iter().map(|s| s.name().to_owned()).collect(),
+            symbols: symbols.iter().take(symbol_count).map(|s| s.name().to_owned()).collect(),
             inputs: self.graph.inputs().iter().map(|&v| port(&self.graph.value(v).name, v)).collect(),
             outputs: self.graph.outputs().iter().map(|(name, v)| port(name, *v)).collect(),
             constants: self
@@ -356,6 +467,8 @@ impl Lowering<'_> {
                     arguments: l.places.iter().map(argument).collect(),
                 })
                 .collect(),
+            steps: self.blocks.program_steps(&expr, &argument),
+            counters: self.blocks.counters,
             kernels: self.flat,
             constraints: self
                 .conditions
@@ -382,7 +495,10 @@ impl Lowering<'_> {
         }
         let params = self.launches.iter().flat_map(|l| &l.params);
         let conditions = self.conditions.iter().map(|c| &c.at_least_zero);
-        params.chain(&self.temporaries).chain(conditions).for_each(|d| d.collect_symbols(&mut symbols));
-        symbols.into_iter().collect()
+        let temporaries = self.temporaries.iter().map(|t| &t.bytes);
+        let offsets = self.views.iter().map(|(_, offset)| offset);
+        let all = params.chain(temporaries).chain(offsets).chain(conditions).chain(self.blocks.trips());
+        all.for_each(|d| d.collect_symbols(&mut symbols));
+        symbols.into_iter().filter(|s| !is_counter(s)).collect()
     }
 }

@@ -10,6 +10,7 @@ mod build;
 mod cast;
 mod constant;
 mod context;
+mod control;
 mod conv;
 mod einsum;
 mod elementwise;
@@ -25,10 +26,12 @@ mod pad;
 mod pool;
 mod quantize;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod registry;
 mod reshape;
 mod rotary;
+mod sequence;
 mod shape;
 mod signal;
 mod slice;
@@ -86,7 +89,14 @@ pub(crate) fn import_model(
     }
     let mut ops = unknown_operators(&graph, &opsets);
     let cx = Context::new(graph.name(), ExternalFiles::new(base_dir), Budget::for_file(file_size));
-    let mut import = Import { cx, names: BTreeMap::new(), problems: Vec::new(), operands: BTreeMap::new() };
+    let mut import = Import {
+        cx,
+        names: BTreeMap::new(),
+        outer_names: Vec::new(),
+        problems: Vec::new(),
+        operands: BTreeMap::new(),
+        nested_nodes: 0,
+    };
     import.initializers(&mut graph);
     import.inputs(&graph, options)?;
     for proto in &graph.node {
@@ -133,8 +143,17 @@ fn node_name(node: &NodeProto) -> String {
 
 /// Finds all operators that are not supported.
 fn unknown_operators(graph: &GraphProto, opsets: &Opsets) -> Vec<UnsupportedOp> {
-    let unknown = |n: &&NodeProto| registry::handler(plain_domain(n.domain()), n.op_type()).is_none();
-    graph.node.iter().filter(unknown).map(|n| unsupported(n, opsets)).collect()
+    let mut ops = Vec::new();
+    for node in &graph.node {
+        let domain = plain_domain(node.domain());
+        if registry::is_control(domain, node.op_type()) {
+            let nested = node.attribute.iter().filter_map(|a| a.g.as_ref());
+            ops.extend(nested.flat_map(|graph| unknown_operators(graph, opsets)));
+        } else if registry::handler(domain, node.op_type()).is_none() {
+            ops.push(unsupported(node, opsets));
+        }
+    }
+    ops
 }
 
 fn unsupported(node: &NodeProto, opsets: &Opsets) -> UnsupportedOp {
@@ -153,9 +172,13 @@ struct Import {
     cx: Context,
     /// What each name stands for; `None` where its definition failed.
     names: BTreeMap<String, Option<Operand>>,
+    /// The names of the graphs around the one that is being read, the model's first.
+    outer_names: Vec<BTreeMap<String, Option<Operand>>>,
     problems: Vec<Problem>,
     /// Types of the operands of nodes whose operators are not supported, by the node's name.
     operands: BTreeMap<String, Vec<String>>,
+    /// How many nodes of graphs within graphs were read so far, as often as they were.
+    nested_nodes: usize,
 }
 
 impl Import {
@@ -208,16 +231,19 @@ impl Import {
                 // What is built into another domain follows the standard operators of the model's version.
                 let node = Node { proto, inputs, opset: opsets.version("") };
                 self.cx.node_name = node_name(proto);
-                let handler = registry::handler(domain, proto.op_type());
-                // Operators that are not supported are listed apart.
-                handler.map_or_else(|| Ok(Vec::new()), |handler| handler(&mut self.cx, &node))
+                if registry::is_control(domain, proto.op_type()) {
+                    self.control(&node, opsets)
+                } else {
+                    self.handle(domain, &node)
+                }
             }
             // A fault further up is reported there.
             Ok(None) => Ok(Vec::new()),
             Err(fault) => Err(fault),
         };
         let UnsupportedOp { node, op, domain, opset, .. } = unsupported(proto, opsets);
-        if registry::handler(plain_domain(proto.domain()), proto.op_type()).is_none() {
+        let plain = plain_domain(proto.domain());
+        if registry::handler(plain, proto.op_type()).is_none() && !registry::is_control(plain, proto.op_type()) {
             self.operands.insert(node.clone(), operands.clone());
         }
         let place = || Place::Node {
@@ -242,11 +268,26 @@ impl Import {
         }
     }
 
+    fn handle(&mut self, domain: &str, node: &Node<'_>) -> Result<Vec<Operand>, Fault> {
+        let op = node.proto.op_type();
+        let is_sequence = |x: &Operand| self.cx.sequence(*x).is_some();
+        if !registry::takes_sequences(domain, op) && node.inputs.iter().flatten().any(is_sequence) {
+            return Err(Fault::unsupported(format!("a sequence as an operand of {op}")));
+        }
+        // Operators that are not supported are listed apart.
+        registry::handler(domain, op).map_or_else(|| Ok(Vec::new()), |handler| handler(&mut self.cx, node))
+    }
+
+    /// What a name stands for, here or in the graphs around.
+    fn find(&self, name: &str) -> Option<&Option<Operand>> {
+        self.names.get(name).or_else(|| self.outer_names.iter().rev().find_map(|names| names.get(name)))
+    }
+
     /// The operands of a node; `None` where one is broken.
     fn resolve(&self, proto: &NodeProto) -> Result<Option<Vec<Option<Operand>>>, Fault> {
         let mut inputs = Vec::with_capacity(proto.input.len());
         for name in &proto.input {
-            inputs.push(match self.names.get(name) {
+            inputs.push(match self.find(name) {
                 _ if name.is_empty() => None,
                 Some(Some(operand)) => Some(*operand),
                 Some(None) => return Ok(None),

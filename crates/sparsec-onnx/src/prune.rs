@@ -2,7 +2,7 @@
 //!
 //! Weights are seen as matrices (outputs x inputs); those of convolutions as outputs x (kernel positions x input
 //! channels), channels fastest, so that N:M patterns and blocks lie along input channels. Pruned are the weights of
-//! `Conv` (of one group, all but the model's first), `Gemm` and `MatMul` that are `f32`, hold 1,024 elements or more,
+//! `Conv` (of one group, all but the model's first), `Gemm`, `MatMul`, `RNN`, `GRU` and `LSTM` that are `f32`, hold 1,024 elements or more,
 //! and whose extents fit the pattern.
 
 mod pattern;
@@ -78,22 +78,35 @@ pub fn prune(
     pattern: &PrunePattern,
 ) -> Result<PruneReport, PruneError> {
     let graph = model.graph.as_mut().ok_or(PruneError::NoGraph)?;
+    let mut report = PruneReport::default();
+    prune_graph(graph, base_dir, pattern, &mut true, &mut report)?;
+    Ok(report)
+}
+
+/// Prunes the weights of a graph and of the graphs within it.
+fn prune_graph(
+    graph: &mut GraphProto,
+    base_dir: Option<&Path>,
+    pattern: &PrunePattern,
+    first_conv: &mut bool,
+    report: &mut PruneReport,
+) -> Result<(), PruneError> {
     inline_external_data(graph, base_dir)?;
-    let GraphProto { node, initializer, .. } = graph;
+    let GraphProto { node: nodes, initializer, .. } = graph;
     let places: BTreeMap<String, usize> =
         initializer.iter().enumerate().map(|(i, t)| (t.name().to_owned(), i)).collect();
-    let mut report = PruneReport::default();
     let mut done = BTreeSet::new();
-    let mut first_conv = true;
-    for node in node.iter().filter(|n| matches!(n.op_type(), "Conv" | "Gemm" | "MatMul")) {
-        let Some(&place) = node.input.get(1).and_then(|name| places.get(name)) else { continue };
+    let mut users = Vec::new();
+    weight_users(nodes, &mut users);
+    for (node, input) in users {
+        let Some(&place) = node.input.get(input).and_then(|name| places.get(name)) else { continue };
         if done.contains(&place) {
             continue;
         }
         if node.op_type() == "Conv" {
             let grouped = node.attribute.iter().any(|a| a.name() == "group" && a.i() != 1);
-            if first_conv || grouped {
-                first_conv = false;
+            if *first_conv || grouped {
+                *first_conv = false;
                 continue;
             }
         }
@@ -103,7 +116,27 @@ pub fn prune(
             done.insert(place);
         }
     }
-    Ok(report)
+    for graph in nodes.iter_mut().flat_map(|node| &mut node.attribute).filter_map(|a| a.g.as_mut()) {
+        prune_graph(graph, base_dir, pattern, first_conv, report)?;
+    }
+    Ok(())
+}
+
+/// The nodes that multiply by a weight, with the number of the input that it is; graphs within nodes see the weights around.
+fn weight_users<'a>(nodes: &'a [NodeProto], users: &mut Vec<(&'a NodeProto, usize)>) {
+    for node in nodes {
+        match node.op_type() {
+            "Conv" | "Gemm" | "MatMul" => users.push((node, 1)),
+            op if is_recurrent(op) => users.extend([(node, 1), (node, 2)]),
+            _ => {}
+        }
+        node.attribute.iter().filter_map(|a| a.g.as_ref()).for_each(|graph| weight_users(&graph.node, users));
+    }
+}
+
+/// Whether weights are matrices of (gates and hidden units, inputs), one for each direction.
+fn is_recurrent(op: &str) -> bool {
+    matches!(op, "RNN" | "GRU" | "LSTM")
 }
 
 fn inline_external_data(graph: &mut GraphProto, base_dir: Option<&Path>) -> Result<(), PruneError> {
@@ -126,7 +159,11 @@ fn prune_tensor(
     pattern: &PrunePattern,
 ) -> Result<Option<PrunedTensor>, PruneError> {
     let rank = proto.dims.len();
-    let wanted = if node.op_type() == "Conv" { rank >= 2 } else { rank == 2 };
+    let wanted = match node.op_type() {
+        "Conv" => rank >= 2,
+        op if is_recurrent(op) => rank == 3,
+        _ => rank == 2,
+    };
     if !wanted || tensor::dtype(proto.data_type()).ok() != Some(DType::F32) {
         return Ok(None);
     }
@@ -163,6 +200,10 @@ impl View {
     fn of(shape: &[usize], node: &NodeProto) -> Self {
         let first = shape.first().copied().unwrap_or(1);
         let rest: usize = shape.iter().skip(1).product();
+        if let ([_, _, columns], true) = (shape, is_recurrent(node.op_type())) {
+            let rows = shape.iter().take(2).product();
+            return View { rows, columns: *columns, channels: *columns, transposed: false };
+        }
         let upright = match node.op_type() {
             "Conv" => true,
             "Gemm" => node.attribute.iter().any(|a| a.name() == "transB" && a.i() != 0),

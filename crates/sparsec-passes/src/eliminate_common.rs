@@ -80,7 +80,7 @@ fn share_nodes(graph: &mut Graph) -> usize {
     let mut shared = 0;
     for id in graph.topological_order() {
         let node = graph.node(id);
-        if node.results.len() != 1 {
+        if node.results.len() != 1 || node.op.is_control() {
             continue;
         }
         // `Debug` of a float names every bit of it but a NaN's payload.

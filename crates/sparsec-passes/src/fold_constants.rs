@@ -97,6 +97,9 @@ fn relabel_users(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
 /// The result of a node that depends on constants only, unless it is too large.
 fn compute(graph: &Graph, id: NodeId) -> Result<Option<TensorData>, PassError> {
     let node = graph.node(id);
+    if node.op.is_control() {
+        return Ok(None);
+    }
     let Some(operands) = node.operands.iter().map(|&v| graph.constant(v).map(|c| &c.data)).collect::<Option<Vec<_>>>()
     else {
         return Ok(None);

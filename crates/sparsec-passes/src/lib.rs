@@ -3,6 +3,8 @@
 //! A pass is one free function in a file of its name. It takes a graph and leaves an equivalent one; [`PassStats`] says
 //! what it did. [`PASSES`] is the list of all passes and [`PIPELINE`] the order in which a model goes through them.
 //!
+//! Each pass runs on the graphs within control flow first, then on the graph around them; a pass itself looks at one graph.
+//!
 //! # What "equivalent" means
 //!
 //! Results agree up to `f32` rounding for finite inputs and weights. Passes may reassociate: `x / c` becomes
@@ -30,6 +32,7 @@ mod recognise_layer_norm;
 mod recognise_softmax;
 mod remove_dead;
 mod simplify;
+mod simplify_control;
 mod tensor;
 
 pub use canonicalise::canonicalise;
@@ -47,3 +50,4 @@ pub use recognise_gelu::recognise_gelu;
 pub use recognise_layer_norm::recognise_layer_norm;
 pub use recognise_softmax::recognise_softmax;
 pub use remove_dead::remove_dead;
+pub use simplify_control::simplify_control;

@@ -1,6 +1,6 @@
 //! Counts multiply-adds.
 
-use sparsec_graph::{Bindings, DType, Dim, Graph, Node, Op, TensorData, ValueId};
+use sparsec_graph::{Bindings, DType, Dim, Graph, Node, Op, TensorData, Trip, ValueId};
 
 /// Multiply-adds of the convolutions and contractions of a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,11 +12,26 @@ pub struct Macs {
 }
 
 /// Counts multiply-adds, for one unit of every symbolic extent (one image, one token). Padding counts as data. Products of
-/// two computed tensors count as dense.
+/// two computed tensors count as dense. A loop counts as often as it runs where that is known, and else once.
 #[must_use]
 pub fn count_macs(graph: &Graph) -> Macs {
     let mut sum = Macs::default();
     for (_, node) in graph.nodes() {
+        let inner = match &node.op {
+            // The branch that takes longer.
+            Op::If { then, otherwise } => {
+                let (a, b) = (count_macs(then), count_macs(otherwise));
+                if a.nonzero >= b.nonzero { a } else { b }
+            }
+            Op::Loop(spec) => {
+                let trip = if let Trip::Known(trip) = &spec.trip { extent(trip).unwrap_or(1) } else { 1 };
+                let each = count_macs(&spec.body);
+                Macs { dense: each.dense.saturating_mul(trip), nonzero: each.nonzero.saturating_mul(trip) }
+            }
+            _ => Macs::default(),
+        };
+        sum.dense += inner.dense;
+        sum.nonzero += inner.nonzero;
         if let Some(macs) = node_macs(graph, node) {
             sum.dense += macs.dense;
             sum.nonzero += macs.nonzero;

@@ -37,6 +37,7 @@ passes! {
     RECOGNISE_SOFTMAX = recognise_softmax, "recognise spelled-out softmax";
     RECOGNISE_ATTENTION_SCALE = recognise_attention_scale, "fold the scale of attention scores into a projection";
     PROPAGATE_SPARSITY = propagate_sparsity, "remove channels that are zero, constant or unused";
+    SIMPLIFY_CONTROL = simplify_control, "inline branches that are known to be taken; constants into the graphs that use them";
     NORMALISE_CONTRACTIONS = normalise_contractions, "constant weights of contractions to the left, (outputs, inputs)";
     DROP_UNUSED_CONSTANTS = drop_unused_constants, "let go of the bytes of constants that nothing uses";
 }
@@ -45,6 +46,8 @@ passes! {
 /// transposed only once they are as small as they get. Constants are let go where many were just replaced.
 pub const PIPELINE: &[Pass] = &[
     REMOVE_DEAD,
+    FOLD_CONSTANTS,
+    SIMPLIFY_CONTROL,
     FOLD_CONSTANTS,
     CANONICALISE,
     ELIMINATE_COMMON,
@@ -106,6 +109,26 @@ pub fn run_pipeline(
     run_passes(graph, PIPELINE, observer)
 }
 
+/// Runs a pass on the graphs within the graph, the innermost first, and on the graph.
+///
+/// # Errors
+/// What the pass reports.
+pub(crate) fn run_nested(graph: &mut Graph, pass: &Pass) -> Result<PassStats, PassError> {
+    let mut stats = PassStats::default();
+    for id in graph.control_nodes() {
+        // A pass may remove nodes and add others, but it looks at one graph.
+        for nested in graph.node_attrs_mut(id).0.graphs_mut() {
+            let inner = run_nested(nested, pass)?;
+            stats.changed += inner.changed;
+            stats.notes.extend(inner.notes);
+        }
+    }
+    let outer = (pass.run)(graph)?;
+    stats.changed += outer.changed;
+    stats.notes.extend(outer.notes);
+    Ok(stats)
+}
+
 /// Runs passes in order, until the observer breaks. In debug builds the verifier runs after each.
 ///
 /// # Errors
@@ -120,7 +143,7 @@ pub fn run_passes(
             return Ok(());
         }
         let stats =
-            (pass.run)(graph).map_err(|source| PassError::Pass { pass: pass.name, source: Box::new(source) })?;
+            run_nested(graph, pass).map_err(|source| PassError::Pass { pass: pass.name, source: Box::new(source) })?;
         if cfg!(debug_assertions) {
             sparsec_graph::verify(graph).map_err(|errors| PassError::Verify { pass: pass.name, errors })?;
         }

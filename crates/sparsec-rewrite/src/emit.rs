@@ -84,14 +84,14 @@ impl<'a> Emitter<'a> {
         Ok(nodes)
     }
 
-    /// Takes a node over as it is.
+    /// Takes a node over as it is, but for its operator.
     ///
     /// # Errors
     /// [`RewriteError::Infer`] where it does not type-check.
-    pub(crate) fn copy_node(&mut self, id: NodeId) -> Result<(), RewriteError> {
+    pub(crate) fn copy_node(&mut self, id: NodeId, op: Op) -> Result<(), RewriteError> {
         let source = self.source.node(id);
-        let mut node = source.clone();
-        node.operands = source.operands.iter().map(|&x| self.value(x)).collect();
+        let operands = source.operands.iter().map(|&x| self.value(x)).collect();
+        let node = Node { op, operands, ..source.clone() };
         let name = node.name.clone();
         let copy =
             self.graph.append_node(node).map_err(|error| RewriteError::Infer { node: name, error: Box::new(error) })?;

@@ -11,6 +11,7 @@
 //! All three are decided together: alternatives live side by side in an e-graph ([egg](https://docs.rs/egg)), and
 //! extraction takes the cheapest set under a cost model of the target. The way of a graph through this crate:
 //!
+//! Graphs within control flow are rewritten each for itself (`control`); a branch or loop is a region of its own.
 //! `attention` then replaces softmax between two contractions by one operator.
 //!
 //! `weights` looks at the constant weights; `region` encodes nodes as an e-graph (`lang`, `egraph`); `rules` adds
@@ -21,6 +22,7 @@
 //! associativity, and fused expressions keep their operands in order.
 
 mod attention;
+mod control;
 mod cost;
 mod decide;
 mod egraph;
@@ -36,7 +38,7 @@ mod rules;
 mod single;
 mod weights;
 
-use sparsec_graph::{Graph, Op};
+use sparsec_graph::{Bindings, Graph, Op};
 
 pub use cost::{Constants, Machine, Term, Work};
 pub use error::RewriteError;
@@ -58,9 +60,15 @@ pub struct Rewritten {
 /// # Errors
 /// When a forced format can't hold its weight or names none, and when the graph is malformed.
 pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, RewriteError> {
-    let weights = weights::analyse_weights(graph, &options.machine, &options.forced)?;
     let dims = options.nominal_dims(graph);
-    let model = cost::CostModel::new(&options.machine, &dims, &weights);
+    weights::check_forced(graph, &options.forced)?;
+    rewrite_graph(graph, options, &dims)
+}
+
+/// Rewrites a graph, and the graphs within it, whose symbols have the values that `dims` gives to those of the model.
+fn rewrite_graph(graph: &Graph, options: &RewriteOptions, dims: &Bindings) -> Result<Rewritten, RewriteError> {
+    let weights = weights::analyse_weights(graph, &options.machine, &options.forced)?;
+    let model = cost::CostModel::new(&options.machine, dims, &weights);
     let formats = weights
         .iter()
         .map(|(&value, weight)| (value, weight.candidates.iter().map(|c| c.format.clone()).collect()))
@@ -70,10 +78,20 @@ pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, Rew
     for region in region::cut_regions(graph, options.limits.region_nodes)? {
         if region.opaque {
             for &id in &region.nodes {
-                let report = model.opaque_node(graph, graph.node(id));
-                seconds += report.seconds;
-                operators.push(report);
-                emitter.copy_node(id)?;
+                let node = graph.node(id);
+                if node.op.is_control() {
+                    let inner = control::rewrite_control(node, options, dims)?;
+                    emitter.copy_node(id, inner.op)?;
+                    seconds += inner.seconds;
+                    decisions.extend(inner.decisions);
+                    operators.extend(inner.operators);
+                    regions.extend(inner.regions);
+                } else {
+                    let report = model.opaque_node(graph, node);
+                    seconds += report.seconds;
+                    operators.push(report);
+                    emitter.copy_node(id, node.op.clone())?;
+                }
             }
             continue;
         }

@@ -78,9 +78,9 @@ pub(crate) fn cut_regions(graph: &Graph, limit: usize) -> Result<Vec<Region>, Re
     Ok(regions)
 }
 
-/// Whether a class of the e-graph, which stands for one value, can't stand for this node.
+/// Whether a class of the e-graph, which stands for one value, can't stand for this node, or graphs within it are rewritten for themselves.
 fn is_opaque(node: &Node) -> bool {
-    node.results.len() != 1
+    node.results.len() != 1 || node.op.is_control()
 }
 
 /// Where the region from `start` ends: the last place within the limit at which one value is live, or else the limit.

@@ -37,6 +37,13 @@ pub struct OperatorReport {
     pub work: Work,
 }
 
+impl OperatorReport {
+    /// The account of an operator that runs this many times.
+    pub(crate) fn repeated(self, times: f64) -> Self {
+        OperatorReport { node: self.node, seconds: self.seconds * times, work: self.work.repeated(times) }
+    }
+}
+
 /// The search in one region.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RegionReport {

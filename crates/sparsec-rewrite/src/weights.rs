@@ -4,7 +4,7 @@
 //! enough of them is a pattern built. Weights are independent, so threads share them; results are kept in the order
 //! of values and don't depend on the threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,19 +63,34 @@ struct Source<'a> {
     forced: Option<Format>,
 }
 
+/// Refuses formats for what is no weight, here or in a graph within control flow.
+///
+/// # Errors
+/// [`RewriteError::UnknownWeight`].
+pub(crate) fn check_forced(graph: &Graph, forced: &BTreeMap<String, Format>) -> Result<(), RewriteError> {
+    fn names<'a>(graph: &'a Graph, forced: &BTreeMap<String, Format>, known: &mut BTreeSet<&'a str>) {
+        known.extend(collect(graph, forced).iter().map(|s| s.name));
+        let nested = graph.nodes().flat_map(|(_, node)| node.op.graphs());
+        nested.for_each(|graph| names(graph, forced, known));
+    }
+    let mut known = BTreeSet::new();
+    names(graph, forced, &mut known);
+    match forced.keys().find(|name| !known.contains(name.as_str())) {
+        Some(name) => Err(RewriteError::UnknownWeight { name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Looks at the weights of all contractions and convolutions.
 ///
 /// # Errors
-/// When a forced format can't hold the pattern of its weight, or names no weight.
+/// When a forced format can't hold the pattern of its weight.
 pub(crate) fn analyse_weights(
     graph: &Graph,
     machine: &Machine,
     forced: &BTreeMap<String, Format>,
 ) -> Result<BTreeMap<ValueId, Weight>, RewriteError> {
     let sources = collect(graph, forced);
-    if let Some(name) = forced.keys().find(|name| !sources.iter().any(|s| s.name == name.as_str())) {
-        return Err(RewriteError::UnknownWeight { name: name.clone() });
-    }
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(8).min(sources.len().max(1));
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Programs: what is compiled to one library. Constants, memory, and the launches of kernels in order.
+//! Programs: what is compiled to one library. Constants, memory, launches of kernels, and the steps of a run.
 
 use crate::{Expr, Kernel, Scalar};
 
@@ -23,8 +23,12 @@ pub struct Program {
     pub arena_bytes: Option<Expr>,
     /// Kernels of Stage III. Each is compiled once, however often it is launched.
     pub kernels: Vec<Kernel>,
-    /// What `run` does.
+    /// Calls of kernels, in the order of the text.
     pub launches: Vec<Launch>,
+    /// What `run` does with them.
+    pub steps: Vec<Step>,
+    /// How many loops count: see [`LoopStep::counter`].
+    pub counters: u32,
     /// What must hold of the symbols before anything is run.
     pub constraints: Vec<Constraint>,
 }
@@ -92,10 +96,66 @@ pub struct Launch {
     pub kernel: u32,
     /// What is computed, for reports: the names of the graph's nodes.
     pub label: String,
-    /// Values of the kernel's params, over the program's symbols.
+    /// Values of the kernel's params, over the program's symbols and the counters of the loops around the launch.
     pub params: Vec<Expr>,
     /// One per input or output buffer of the kernel, in order (scratch buffers have none), with a byte offset.
-    pub arguments: Vec<(Argument, Expr)>,
+    pub arguments: Vec<Location>,
+}
+
+/// A piece of what `run` does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// One call of a kernel, by index into [`Program::launches`]. Each launch stands in one step.
+    Launch(u32),
+    /// One of two sequences of steps.
+    If {
+        /// A `bool`, read here.
+        condition: Location,
+        /// Where it is not 0.
+        then: Vec<Step>,
+        /// Where it is 0.
+        otherwise: Vec<Step>,
+    },
+    /// Steps again and again.
+    Loop(Box<LoopStep>),
+}
+
+/// A buffer, and a byte offset into it.
+pub type Location = (Argument, Expr);
+
+/// A loop of steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoopStep {
+    /// The number of the loop. Within the loop, `Param(symbols + counter)` of offsets and of launches' params is the
+    /// iteration, from 0.
+    pub counter: u32,
+    /// How many iterations there are at most.
+    pub trip: TripCount,
+    /// Where the condition is, a `bool`: before the first iteration, and after each. The loop ends where it is 0.
+    pub condition: Option<(Location, Location)>,
+    /// Where the iteration is stored, as an `i64`, before each.
+    pub index: Option<Location>,
+    /// What an iteration does.
+    pub body: Vec<Step>,
+}
+
+/// How many iterations a loop has at most.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TripCount {
+    /// An expression over the symbols, and the counters of the loops around it.
+    Expr(Expr),
+    /// An `i64`, read before the loop.
+    Load(Location),
+    /// As many as its condition allows.
+    Unbounded,
+}
+
+impl Step {
+    /// Launches `0..count`, one after the other.
+    #[must_use]
+    pub fn sequence(count: usize) -> Vec<Step> {
+        (0..count as u32).map(Step::Launch).collect()
+    }
 }
 
 /// Gives the bytes of the program's constants.

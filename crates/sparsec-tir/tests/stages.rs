@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sparsec_tir::{
     ArenaSlot, Argument, AxisData, AxisId, BufferData, ConstantData, ConstantInfo, Constraint, CoordinateData, Expr,
-    InterpError, Launch, MapId, ParamId, Port, Program, Scalar, expand_math, lower_to_flat, parse_coordinate,
+    InterpError, Launch, MapId, ParamId, Port, Program, Scalar, Step, expand_math, lower_to_flat, parse_coordinate,
     parse_kernel, print_coordinate, print_kernel, run_coordinate, run_kernel, run_program, verify_coordinate,
     verify_flat, verify_position,
 };
@@ -229,6 +229,8 @@ fn programs_run_their_launches() {
         arena_bytes: Some(n() * Expr::int(4) + Expr::int(64)),
         kernels: vec![parse_kernel(text).unwrap()],
         launches: vec![launch(Argument::Input(0), Argument::Arena(0)), launch(Argument::Arena(0), Argument::Output(0))],
+        steps: Step::sequence(2),
+        counters: 0,
         constraints: vec![Constraint { expr: Expr::int(3) - n(), message: "at most 3".to_owned() }],
     };
     let constants = Constants([9.0_f32, 1.5].iter().flat_map(|v| v.to_le_bytes()).collect());

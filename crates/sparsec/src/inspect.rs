@@ -90,6 +90,7 @@ pub(crate) type Shapes = BTreeMap<String, (usize, usize)>;
 pub(crate) fn weight_shapes(graph: &Graph) -> Shapes {
     let mut shapes = Shapes::new();
     for (_, node) in graph.nodes() {
+        node.op.graphs().into_iter().for_each(|nested| shapes.extend(weight_shapes(nested)));
         let constant = |i: usize| node.operands.get(i).and_then(|&v| graph.constant(v));
         let (weight, is_output): (_, Vec<bool>) = match &node.op {
             // The first dimension of a convolution's weight is its outputs.

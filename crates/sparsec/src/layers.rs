@@ -1,7 +1,8 @@
 //! What `run` does, step by step: the material of `sparsec bench --layers`.
 //!
 //! A layer is a node of the graph with everything fused into it. Most are one launch; a reduction over several axes or a
-//! concatenation is a few, one after the other.
+//! concatenation is a few, one after the other. What is in a loop is one layer, however often it runs, and its time and
+//! its prediction are those of all iterations together.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -42,10 +43,8 @@ pub(crate) fn layers(graph: &Graph, program: &Program, report: &Report, nominal:
     for operator in &report.operators {
         predicted.entry(&operator.node).or_default().push_back(operator);
     }
-    let mut nodes: BTreeMap<&str, VecDeque<&Node>> = BTreeMap::new();
-    for (_, node) in graph.nodes().filter(|(_, node)| !matches!(node.op, Op::Reshape(_))) {
-        nodes.entry(&node.name).or_default().push_back(node);
-    }
+    let mut nodes: BTreeMap<&str, VecDeque<(&Graph, &Node)>> = BTreeMap::new();
+    collect_nodes(graph, &mut nodes);
     let mut layers: Vec<LayerReport> = Vec::new();
     for (i, launch) in program.launches.iter().enumerate() {
         let waiting = nodes.get(launch.label.as_str()).is_some_and(|nodes| !nodes.is_empty());
@@ -62,13 +61,13 @@ pub(crate) fn layers(graph: &Graph, program: &Program, report: &Report, nominal:
                 let (m, k) = d.shape;
                 (format!("{m}x{k}x{:.0}", d.columns), (m * k) as f64 * d.density * d.columns)
             }
-            (None, Some(node)) => describe(graph, node, nominal),
+            (None, Some((graph, node))) => describe(graph, node, nominal),
             (None, None) => (String::new(), 0.0),
         };
         let predicted = predicted.get_mut(launch.label.as_str()).and_then(VecDeque::pop_front);
         layers.push(LayerReport {
             label: launch.label.clone(),
-            op: node.map_or("copy", |node| node.op.name()).to_owned(),
+            op: node.map_or("copy", |(_, node)| node.op.name()).to_owned(),
             launches: (i, 1),
             family: family.trim_start_matches('_').to_owned(),
             kernel,
@@ -80,6 +79,16 @@ pub(crate) fn layers(graph: &Graph, program: &Program, report: &Report, nominal:
         });
     }
     layers
+}
+
+/// The nodes that are computed, by name, with the graph that each is in.
+fn collect_nodes<'g>(graph: &'g Graph, nodes: &mut BTreeMap<&'g str, VecDeque<(&'g Graph, &'g Node)>>) {
+    for (_, node) in graph.nodes().filter(|(_, node)| !matches!(node.op, Op::Reshape(_))) {
+        match node.op.graphs().as_slice() {
+            [] => nodes.entry(&node.name).or_default().push_back((graph, node)),
+            nested => nested.iter().for_each(|graph| collect_nodes(graph, nodes)),
+        }
+    }
 }
 
 /// Shape and multiply-adds of a node without a constant weight.

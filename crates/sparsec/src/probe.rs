@@ -10,7 +10,7 @@ use sparsec_llvm::{EmitOptions, Target};
 use sparsec_runtime::{Model, Tensor};
 use sparsec_tir::{
     Access, Argument, BinaryOp, Buffer, BufferId, BufferKind, ConstantData, Expr, For, Kernel, Launch, LoopKind, Port,
-    Program, Register, RegisterId, Scalar, Stage, Stmt, Type, Var, VarId,
+    Program, Register, RegisterId, Scalar, Stage, Step, Stmt, Type, Var, VarId,
 };
 
 use crate::{CompileError, package};
@@ -62,6 +62,7 @@ pub fn program(target: &Target) -> Program {
             params: Vec::new(),
             arguments: vec![(Argument::Input(0), Expr::int(0)), (Argument::Output(0), Expr::int(0))],
         }],
+        steps: Step::sequence(1),
         ..Program::default()
     }
 }

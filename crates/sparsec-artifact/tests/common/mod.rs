@@ -7,7 +7,7 @@ use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, Targ
 use sparsec_llvm::{EmitOptions, Target, emit};
 use sparsec_tir::{
     Access, ArenaSlot, Argument, BinaryOp, Buffer, BufferId, BufferKind, ConstantData, ConstantInfo, Constraint, Expr,
-    For, Kernel, Launch, LoopKind, ParamId, Port, Program, Scalar, Stage, Stmt, Type, Var, VarId,
+    For, Kernel, Launch, LoopKind, ParamId, Port, Program, Scalar, Stage, Step, Stmt, Type, Var, VarId,
 };
 
 /// Columns of the model.
@@ -122,6 +122,8 @@ pub(crate) fn program(name: &str) -> Program {
                 arguments: vec![(Argument::Arena(0), zero()), (Argument::Output(0), zero())],
             },
         ],
+        steps: Step::sequence(2),
+        counters: 0,
         constraints: vec![Constraint {
             expr: Expr::binary(BinaryOp::Sub, Expr::int(MAX_ROWS), batch()),
             message: format!("at most {MAX_ROWS} rows"),

@@ -4,6 +4,7 @@
 //! untrusted. Extents may be symbolic. Two extents are taken as equal only where they are the same expression; a symbol
 //! against another extent is an error that proposes to fix the symbol with `--dim`.
 
+mod control;
 mod elementwise;
 mod error;
 mod linear;
@@ -39,6 +40,8 @@ pub fn infer_types(op: &Op, operands: &[&TensorType]) -> Result<Vec<TensorType>,
             spec.check(operands).map_err(|reason| cx.attribute(reason))?;
             return Ok(spec.results.clone());
         }
+        Op::If { then, otherwise } => return control::conditional(&cx, then, otherwise),
+        Op::Loop(spec) => return control::looped(&cx, spec),
         Op::Unary(unary) => elementwise::unary(&cx, *unary),
         Op::Binary(binary) => elementwise::binary(&cx, *binary),
         Op::Where => elementwise::select(&cx),
@@ -79,6 +82,9 @@ pub fn infer_node_types(
     let Some(epilogue) = epilogue else {
         return infer_types(op, operands);
     };
+    if op.is_control() {
+        return Err(InferError::Epilogue { op: op.name(), reason: "it can't have one".to_owned() });
+    }
     let first = epilogue.first_operand as usize;
     let (Some(own), Some(args)) = (operands.get(..first), operands.get(first..)) else {
         return Err(InferError::Arity {

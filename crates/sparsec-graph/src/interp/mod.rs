@@ -10,6 +10,7 @@
 mod attention;
 mod bind;
 mod contract;
+mod control;
 mod conv;
 mod element;
 mod elementwise;
@@ -43,7 +44,15 @@ pub const MAX_BYTES: usize = 1 << 36;
 /// an integer division by zero, a tensor over [`MAX_BYTES`]); or when the graph is not well-formed.
 pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, InterpError> {
     let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape.clone()).collect();
-    let mut bindings = bind_symbols(graph, &shapes)?;
+    run(graph, inputs, bind_symbols(graph, &shapes)?)
+}
+
+/// Runs a graph whose symbols have values, but for those that its nodes find out.
+fn run(graph: &Graph, inputs: &[Tensor], mut bindings: Bindings) -> Result<Vec<Tensor>, InterpError> {
+    if inputs.len() != graph.inputs().len() {
+        let (expected, found) = (graph.inputs().len(), inputs.len());
+        return Err(BindError::Count { expected, found }.into());
+    }
     let mut values: Vec<Option<Tensor>> = vec![None; graph.value_count()];
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
         let value = graph.value(id);
@@ -72,7 +81,11 @@ pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, Interp
         let node = graph.node(id);
         let operands = node.operands.iter().map(|&v| fetch(&values, v)).collect::<Result<Vec<_>, _>>()?;
         let operands: Vec<&Tensor> = operands.iter().collect();
-        let results = evaluate(&node.op, node.epilogue.as_ref(), &operands, &bindings);
+        let results = if node.op.is_control() {
+            control::control(&node.op, &operands, &bindings)
+        } else {
+            evaluate(&node.op, node.epilogue.as_ref(), &operands, &bindings)
+        };
         if let (Op::Loops(spec), Ok(results)) = (&node.op, &results) {
             bindings.extend(loops::counts(spec, results));
         }
@@ -96,7 +109,7 @@ pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, Interp
     graph.outputs().iter().map(|(_, v)| fetch(&values, *v)).collect()
 }
 
-/// Runs one operator, with its epilogue if it has one, on tensors. `bindings` give values to the symbols that occur in
+/// Runs one operator that holds no graphs, with its epilogue if it has one, on tensors. `bindings` give values to the symbols that occur in
 /// the operator's attributes.
 ///
 /// # Errors

@@ -65,7 +65,7 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
 /// # Errors
 /// As [`parse`]; and where the resolver has no data, or other data.
 pub fn parse_with(text: &str, resolver: &Resolver<'_>) -> Result<Graph, ParseError> {
-    let mut parser = Parser { lexer: Lexer::new(text)?, values: BTreeMap::new(), resolver };
+    let mut parser = Parser { lexer: Lexer::new(text)?, values: BTreeMap::new(), depth: 0, resolver };
     let graph = parser.graph()?;
     match parser.lexer.peek() {
         Token::End => Ok(graph),
@@ -78,7 +78,7 @@ pub fn parse_with(text: &str, resolver: &Resolver<'_>) -> Result<Graph, ParseErr
 /// # Errors
 /// The place where the text is not in the grammar.
 pub fn parse_dim(text: &str) -> Result<crate::Dim, ParseError> {
-    let mut parser = Parser { lexer: Lexer::new(text)?, values: BTreeMap::new(), resolver: &|_| None };
+    let mut parser = Parser { lexer: Lexer::new(text)?, values: BTreeMap::new(), depth: 0, resolver: &|_| None };
     let dim = parser.dim()?;
     match parser.lexer.peek() {
         Token::End => Ok(dim),
@@ -86,12 +86,17 @@ pub fn parse_dim(text: &str) -> Result<crate::Dim, ParseError> {
     }
 }
 
+/// Graphs nest no deeper than this.
+const MAX_DEPTH: usize = 16;
+
 type Parsed<T> = Result<T, ParseError>;
 
 struct Parser<'a> {
     lexer: Lexer<'a>,
     /// Number in the text -> value.
     values: BTreeMap<u32, ValueId>,
+    /// How many graphs are around this one.
+    depth: usize,
     resolver: &'a Resolver<'a>,
 }
 
@@ -119,6 +124,19 @@ impl Parser<'_> {
                 _ => return Err(self.lexer.unexpected("`input`, `const`, `output`, a value or `}`")),
             }
         }
+    }
+
+    /// A graph within a node, whose values have numbers of their own.
+    fn nested_graph(&mut self) -> Parsed<Box<Graph>> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.lexer.error(format!("graphs nest more than {MAX_DEPTH} deep")));
+        }
+        let around = std::mem::take(&mut self.values);
+        self.depth += 1;
+        let graph = self.graph()?;
+        self.depth -= 1;
+        self.values = around;
+        Ok(Box::new(graph))
     }
 
     fn input(&mut self, graph: &mut Graph) -> Parsed<()> {

@@ -5,8 +5,8 @@ use sparsec_tir::parse_kernel;
 use super::lexer::Token;
 use super::{Parsed, Parser};
 use crate::{
-    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, Count, LoopsSpec, Op, PoolAttrs, PoolKind, ReduceKind, SliceAxis,
-    UnaryOp, ValueId,
+    AttentionSpec, BinaryOp, ContractSpec, ConvAttrs, Count, Direction, LoopSpec, LoopsSpec, Op, PoolAttrs, PoolKind,
+    ReduceKind, SliceAxis, Trip, UnaryOp, ValueId,
 };
 
 impl Parser<'_> {
@@ -32,6 +32,8 @@ impl Parser<'_> {
             "pool" => return self.pool(),
             "reduce" => return self.reduce(),
             "loops" => return self.loops(),
+            "if" => return self.conditional(),
+            "loop" => return self.looped(),
             _ => {}
         }
         let elementwise = UnaryOp::from_name(name).map(Op::Unary).or(BinaryOp::from_name(name).map(Op::Binary));
@@ -166,6 +168,43 @@ impl Parser<'_> {
         let capacity = self.dim()?;
         self.lexer.expect(Token::Punct(')'))?;
         Ok(Count { symbol, capacity })
+    }
+
+    /// `(%0, %1) then graph @t { ... } else graph @e { ... }`.
+    fn conditional(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
+        let operands = self.value_list()?;
+        let then = self.named("then", Self::nested_graph)?;
+        let otherwise = self.named("else", Self::nested_graph)?;
+        Ok((Op::If { then, otherwise }, operands))
+    }
+
+    /// `(%0, %1) trip [n] conditional carried 1 scanned [forward] stacked [reverse] body graph @b { ... }`.
+    fn looped(&mut self) -> Parsed<(Op, Vec<ValueId>)> {
+        let operands = self.value_list()?;
+        let trip = if self.lexer.eat(Token::Ident("counted"))? {
+            Trip::Operand
+        } else if self.lexer.eat(Token::Ident("trip"))? {
+            match self.dims()?.as_slice() {
+                [trip] => Trip::Known(trip.clone()),
+                _ => return Err(self.lexer.error("expected one extent")),
+            }
+        } else {
+            Trip::Unbounded
+        };
+        let conditional = self.lexer.eat(Token::Ident("conditional"))?;
+        let carried = self.named("carried", Self::axis)?;
+        let scanned = self.named("scanned", Self::directions)?;
+        let stacked = self.named("stacked", Self::directions)?;
+        let body = *self.named("body", Self::nested_graph)?;
+        Ok((Op::Loop(Box::new(LoopSpec { trip, conditional, carried, scanned, stacked, body })), operands))
+    }
+
+    /// `[forward, reverse]`.
+    fn directions(&mut self) -> Parsed<Vec<Direction>> {
+        self.list('[', ']', |p| {
+            let direction = Direction::from_name(p.lexer.ident()?);
+            direction.ok_or_else(|| p.lexer.error("expected `forward` or `reverse`"))
+        })
     }
 
     /// `[(start, len, step), ...]`.

@@ -3,9 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses some of these")]
 
 use sparsec_graph::{
-    BinaryOp, ContractSpec, ConvAttrs, DType, Dim, Epilogue, Format, Graph, Node, Op, PoolAttrs, PoolKind,
-    PrintOptions, ReduceKind, ScalarExpr, SliceAxis, Tensor, TensorData, TensorType, UnaryOp, ValueId, interpret,
-    parse, print, random_data,
+    BinaryOp, ContractSpec, ConvAttrs, DType, Dim, Direction, Epilogue, Format, Graph, LoopSpec, Node, Op, PoolAttrs,
+    PoolKind, PrintOptions, ReduceKind, ScalarExpr, SliceAxis, Tensor, TensorData, TensorType, Trip, UnaryOp, ValueId,
+    interpret, parse, print, random_data,
 };
 
 /// A tensor as text: `f32[2] {1.0, 2.0}`.
@@ -125,7 +125,7 @@ pub(crate) fn random_graph(bytes: &[u8]) -> Graph {
     while !c.done() {
         let node = random_node(c, &graph, &values);
         if let Ok(id) = graph.append_node(node) {
-            values.push(graph.node(id).result());
+            values.extend(graph.node(id).results.iter().copied());
         }
     }
     for i in 0..=c.below(3) {
@@ -142,7 +142,7 @@ fn random_node(c: &mut Choices<'_>, graph: &Graph, values: &[ValueId]) -> Node {
     let y = c.of(values);
     let ty = graph.ty(x).clone();
     let axis = c.below(ty.rank().max(1));
-    let (op, operands) = match c.below(22) {
+    let (op, operands) = match c.below(24) {
         0 => (Op::Unary(c.of(UnaryOp::ALL)), vec![x]),
         1 | 2 => (Op::Binary(c.of(BinaryOp::ALL)), vec![x, y]),
         3 => (Op::Where, vec![c.of(values), x, y]),
@@ -195,6 +195,8 @@ fn random_node(c: &mut Choices<'_>, graph: &Graph, values: &[ValueId]) -> Node {
         }
         19 => (Op::Concat { axis }, vec![x, c.of(&[x, y])]),
         20 => (Op::Pad { amounts: vec![(1, 0); ty.rank()], value: c.of(&[0.0, f64::NEG_INFINITY]) }, vec![x]),
+        21 => control(c, graph, x, y),
+        22 => looped(c, graph, x, y),
         _ => (Op::ShapeOf(ty.shape.clone()), vec![]),
     };
     let mut node = Node::new(op, operands, c.of(&NAMES));
@@ -214,4 +216,66 @@ fn random_node(c: &mut Choices<'_>, graph: &Graph, values: &[ValueId]) -> Node {
         node.format = c.of(&formats).parse::<Format>().ok();
     }
     node
+}
+
+/// A graph of a few nodes on inputs of these types.
+fn nested(c: &mut Choices<'_>, types: &[TensorType]) -> (Graph, Vec<ValueId>) {
+    let mut graph = Graph::new("nested");
+    let inputs: Vec<ValueId> =
+        types.iter().enumerate().map(|(i, ty)| graph.add_input(format!("x{i}"), ty.clone())).collect();
+    let mut values = inputs.clone();
+    values.push(graph.add_constant("c", TensorData::f32(&[], vec![0.5])));
+    for _ in 0..c.below(4) {
+        let op = if c.below(2) == 0 { Op::Unary(c.of(UnaryOp::ALL)) } else { Op::Binary(c.of(BinaryOp::ALL)) };
+        let operands = [c.of(&values), c.of(&values)];
+        let count = if matches!(op, Op::Unary(_)) { 1 } else { 2 };
+        if let Ok(value) = graph.append(op, &operands[..count], "") {
+            values.push(value);
+        }
+    }
+    (graph, values)
+}
+
+/// A value of this type; the first where there are several.
+fn of_type(c: &mut Choices<'_>, graph: &Graph, values: &[ValueId], ty: &TensorType) -> Option<ValueId> {
+    let found: Vec<ValueId> = values.iter().copied().filter(|&v| graph.ty(v) == ty).collect();
+    if found.is_empty() { None } else { Some(c.of(&found)) }
+}
+
+/// A branch on whether there is anything but zeros, of which the condition is a constant here.
+fn control(c: &mut Choices<'_>, graph: &Graph, x: ValueId, y: ValueId) -> (Op, Vec<ValueId>) {
+    let types = [graph.ty(x).clone(), graph.ty(y).clone()];
+    let [then, otherwise] = [0, 1].map(|_| {
+        let (mut graph, values) = nested(c, &types);
+        let value = of_type(c, &graph, &values, &types[0]).unwrap_or(values[0]);
+        graph.add_output("y", value);
+        Box::new(graph)
+    });
+    let condition = (0..graph.value_count() as u32)
+        .map(ValueId::from_u32)
+        .find(|&v| *graph.ty(v) == TensorType::fixed(DType::Bool, &[]));
+    (Op::If { then, otherwise }, vec![condition.unwrap_or(x), x, y])
+}
+
+/// A loop over the slices of a value.
+fn looped(c: &mut Choices<'_>, graph: &Graph, x: ValueId, y: ValueId) -> (Op, Vec<ValueId>) {
+    let (whole, carried) = (graph.ty(x).clone(), graph.ty(y).clone());
+    let Some((trip, rest)) = whole.shape.split_first() else { return (Op::Where, vec![]) };
+    let slice = TensorType::new(whole.dtype, rest.to_vec());
+    let types = [TensorType::fixed(DType::I64, &[]), carried.clone(), slice];
+    let (mut body, values) = nested(c, &types);
+    let next = of_type(c, &body, &values, &carried).unwrap_or(values[1]);
+    body.add_output("next", next);
+    let stacked = c.of(&values);
+    body.add_output("slice", stacked);
+    let ends = [Direction::Forward, Direction::Reverse];
+    let spec = LoopSpec {
+        trip: Trip::Known(trip.clone()),
+        conditional: false,
+        carried: 1,
+        scanned: vec![c.of(&ends)],
+        stacked: vec![c.of(&ends)],
+        body,
+    };
+    (Op::Loop(Box::new(spec)), vec![y, x])
 }

@@ -67,7 +67,7 @@ mod field {
     pub(super) const PARALLEL_FOR: i64 = 40;
     /// `i32`: number of workers.
     pub(super) const THREADS: i64 = 48;
-    /// `i64` for each launch: the nanoseconds that it took in the last run. Only where launches are timed.
+    /// `i64` for each launch: the nanoseconds that it took in the last run, all calls together. Only where launches are timed.
     pub(super) const TIMES: i64 = sparsec_abi::CONTEXT_BYTES as i64;
 }
 

@@ -1,7 +1,7 @@
 //! Times of launches, for libraries that are built to be looked into.
 //!
 //! `run` reads the clock between launches, so each time has the call through the pool in it, and the clock's own cost of
-//! some tens of nanoseconds. The times lie behind the fields of the context; `NAME_profile` tells where.
+//! some tens of nanoseconds. What a loop launches again and again is added up. The times lie behind the fields of the context; `NAME_profile` tells where.
 
 use inkwell::AddressSpace;
 use inkwell::module::Linkage;
@@ -18,8 +18,8 @@ const MONOTONIC: i64 = 1;
 pub(super) struct Clock<'c> {
     /// `struct timespec` on the stack.
     spec: PointerValue<'c>,
-    /// When the last launch ended, in nanoseconds.
-    last: IntValue<'c>,
+    /// When the last launch ended, in nanoseconds, on the stack.
+    last: PointerValue<'c>,
 }
 
 impl<'c> Glue<'_, 'c> {
@@ -39,24 +39,30 @@ impl<'c> Glue<'_, 'c> {
         Ok(())
     }
 
-    /// Reads the clock before the first launch.
-    pub(super) fn start_clock(&self, f: &Fun<'_, 'c>) -> Emit<Clock<'c>> {
-        let spec = f.stack(2)?;
-        Ok(Clock { spec, last: self.read_clock(f, spec)? })
+    /// Forgets the times of the last run, and reads the clock before the first launch.
+    pub(super) fn start_clock(&self, f: &Fun<'_, 'c>, context: PointerValue<'c>) -> Emit<Clock<'c>> {
+        for launch in 0..self.program.launches.len() as i64 {
+            f.store(self.cx.int(0), context, field::TIMES + launch * 8)?;
+        }
+        let (spec, last) = (f.stack(2)?, f.stack(1)?);
+        f.store(self.read_clock(f, spec)?, last, 0)?;
+        Ok(Clock { spec, last })
     }
 
-    /// Stores what a launch took that has just returned.
-    pub(super) fn store_time(
+    /// Adds what a launch took that has just returned: in a loop it is launched many times.
+    pub(super) fn add_time(
         &self,
         f: &Fun<'_, 'c>,
-        clock: &mut Clock<'c>,
+        clock: &Clock<'c>,
         context: PointerValue<'c>,
         launch: usize,
     ) -> Emit<()> {
         let now = self.read_clock(f, clock.spec)?;
-        let took = self.cx.builder.build_int_sub(now, clock.last, "")?;
-        clock.last = now;
-        f.store(took, context, field::TIMES + launch as i64 * 8)
+        let took = self.cx.builder.build_int_sub(now, f.load_i64(clock.last, 0)?, "")?;
+        f.store(now, clock.last, 0)?;
+        let at = field::TIMES + launch as i64 * 8;
+        let sum = self.cx.builder.build_int_add(f.load_i64(context, at)?, took, "")?;
+        f.store(sum, context, at)
     }
 
     fn read_clock(&self, f: &Fun<'_, 'c>, spec: PointerValue<'c>) -> Emit<IntValue<'c>> {

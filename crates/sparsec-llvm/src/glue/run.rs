@@ -1,4 +1,4 @@
-//! `run`: checks, then the launches in order.
+//! `run`: checks, then the steps in order.
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
@@ -6,10 +6,11 @@ use inkwell::types::FunctionType;
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, GlobalVisibility, IntPredicate};
 use sparsec_abi::Status;
-use sparsec_tir::{Argument, Expr};
+use sparsec_tir::{Argument, Expr, Location, LoopStep, Step, TripCount};
 
 use super::check::tensor;
 use super::function::{Fun, Seen};
+use super::profile::Clock;
 use super::symbolic::Symbolic;
 use super::{Glue, field, kernel_type};
 use crate::error::{Emit, invalid};
@@ -26,7 +27,16 @@ mod job {
 
 /// Where things lie while the launches of a run are emitted.
 struct Places<'c> {
+    /// The symbols, then the iterations of the loops.
     symbols: Vec<IntValue<'c>>,
+    context: PointerValue<'c>,
+    scratch: PointerValue<'c>,
+    dispatch: FunctionValue<'c>,
+    clock: Option<Clock<'c>>,
+    /// The iteration of each loop, on the stack.
+    counters: PointerValue<'c>,
+    /// Whether each loop goes on, on the stack.
+    conditions: PointerValue<'c>,
     inputs: Vec<PointerValue<'c>>,
     outputs: Vec<PointerValue<'c>>,
     arena: PointerValue<'c>,
@@ -75,47 +85,166 @@ impl<'c> Glue<'_, 'c> {
         for s in 0..program.symbols.len() as i64 {
             symbols.push(f.load_i64(dims, s * 8)?);
         }
-        let places = Places {
-            symbols,
-            inputs: load_all(&f, inputs, program.inputs.len())?,
-            outputs: load_all(&f, outputs, program.outputs.len())?,
-            arena: f.load_pointer(context, field::ARENA)?,
-            params,
-            buffers,
-        };
-        self.emit_overlaps(&mut f, &places, input_bytes, output_bytes)?;
+        let counters = f.stack(program.counters as usize)?;
+        let conditions = f.stack(program.counters as usize)?;
         // Scratch memory lies behind the arena's slots.
-        let mut eval = Symbolic::new(cx, &places.symbols);
+        let mut eval = Symbolic::new(cx, &symbols);
         let arena_bytes = match &program.arena_bytes {
             Some(e) => eval.eval(e)?,
             None => cx.int(0),
         };
+        let arena = f.load_pointer(context, field::ARENA)?;
         let rounded = cx.builder.build_int_add(arena_bytes, cx.int(63), "")?;
         let rounded = cx.builder.build_and(rounded, cx.int(-64), "")?;
-        let scratch = cx.byte_address(places.arena, rounded)?;
-        let mut clock = if self.profile { Some(self.start_clock(&f)?) } else { None };
-        for (index, launch) in program.launches.iter().enumerate() {
-            self.emit_launch(&f, launch, kernels, &places, context, scratch, dispatch)?;
-            if let Some(clock) = &mut clock {
-                self.store_time(&f, clock, context, index)?;
-            }
+        let scratch = cx.byte_address(arena, rounded)?;
+        symbols.resize(program.symbols.len() + program.counters as usize, cx.int(0));
+        let mut places = Places {
+            symbols,
+            context,
+            scratch,
+            dispatch,
+            clock: None,
+            counters,
+            conditions,
+            inputs: load_all(&f, inputs, program.inputs.len())?,
+            outputs: load_all(&f, outputs, program.outputs.len())?,
+            arena,
+            params,
+            buffers,
+        };
+        self.emit_overlaps(&mut f, &places, input_bytes, output_bytes)?;
+        if self.profile {
+            places.clock = Some(self.start_clock(&f, context)?);
         }
+        self.emit_steps(&mut f, &program.steps, kernels, &mut places)?;
         let inner = f.finish_ok()?;
         self.emit_held("run", inner)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller; a structure would only rename the arguments")]
+    fn emit_steps(
+        &self,
+        f: &mut Fun<'_, 'c>,
+        steps: &[Step],
+        kernels: &[FunctionValue<'c>],
+        places: &mut Places<'c>,
+    ) -> Emit<()> {
+        for step in steps {
+            match step {
+                Step::Launch(index) => {
+                    let Some(launch) = self.program.launches.get(*index as usize) else {
+                        return invalid(format!("there is no launch {index}"));
+                    };
+                    self.emit_launch(f, launch, kernels, places)?;
+                    if let Some(clock) = &places.clock {
+                        self.add_time(f, clock, places.context, *index as usize)?;
+                    }
+                }
+                Step::If { condition, then, otherwise } => {
+                    let holds = self.load_truth(f, condition, places)?;
+                    let (yes, no, after) = (f.block("then"), f.block("else"), f.block("after"));
+                    self.cx.builder.build_conditional_branch(holds, yes, no)?;
+                    for (block, steps) in [(yes, then), (no, otherwise)] {
+                        self.cx.builder.position_at_end(block);
+                        self.emit_steps(f, steps, kernels, places)?;
+                        self.cx.builder.build_unconditional_branch(after)?;
+                    }
+                    self.cx.builder.position_at_end(after);
+                }
+                Step::Loop(step) => self.emit_loop(f, step, kernels, places)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_loop(
+        &self,
+        f: &mut Fun<'_, 'c>,
+        step: &LoopStep,
+        kernels: &[FunctionValue<'c>],
+        places: &mut Places<'c>,
+    ) -> Emit<()> {
+        let cx = self.cx;
+        let at = i64::from(step.counter) * 8;
+        let number = self.program.symbols.len() + step.counter as usize;
+        if number >= places.symbols.len() {
+            return invalid(format!("there is no counter {}", step.counter));
+        }
+        let trip = match &step.trip {
+            TripCount::Expr(e) => Symbolic::new(cx, &places.symbols).eval(e)?,
+            TripCount::Load(from) => f.load_i64(self.address(from, places)?, 0)?,
+            TripCount::Unbounded => cx.int(i64::MAX),
+        };
+        let keep_condition = |f: &Fun<'_, 'c>, from: &Location, places: &Places<'c>| -> Emit<()> {
+            let holds = self.load_truth(f, from, places)?;
+            let wide = cx.builder.build_int_z_extend(holds, cx.i64(), "")?;
+            f.store(wide, places.conditions, at)
+        };
+        if let Some((before, _)) = &step.condition {
+            keep_condition(f, before, places)?;
+        }
+        f.store(cx.int(0), places.counters, at)?;
+        let (check, body, after) = (f.block("check"), f.block("body"), f.block("after"));
+        cx.builder.build_unconditional_branch(check)?;
+        cx.builder.position_at_end(check);
+        let iteration = f.load_i64(places.counters, at)?;
+        let mut more = f.compare(IntPredicate::SLT, iteration, trip)?;
+        if step.condition.is_some() {
+            let holds = f.load_i64(places.conditions, at)?;
+            let holds = f.compare(IntPredicate::NE, holds, cx.int(0))?;
+            more = cx.builder.build_and(more, holds, "")?;
+        }
+        cx.builder.build_conditional_branch(more, body, after)?;
+        cx.builder.position_at_end(body);
+        places.symbols[number] = iteration;
+        if let Some(index) = &step.index {
+            f.store(iteration, self.address(index, places)?, 0)?;
+        }
+        self.emit_steps(f, &step.body, kernels, places)?;
+        if let Some((_, last)) = &step.condition {
+            keep_condition(f, last, places)?;
+        }
+        let next = cx.builder.build_int_add(iteration, cx.int(1), "")?;
+        f.store(next, places.counters, at)?;
+        cx.builder.build_unconditional_branch(check)?;
+        cx.builder.position_at_end(after);
+        Ok(())
+    }
+
+    /// Whether a `bool` in memory is not 0.
+    fn load_truth(&self, f: &Fun<'_, 'c>, from: &Location, places: &Places<'c>) -> Emit<IntValue<'c>> {
+        let byte = self.cx.context.i8_type();
+        let value = f.load(byte, self.address(from, places)?, 0)?.into_int_value();
+        f.compare(IntPredicate::NE, value, byte.const_zero())
+    }
+
+    /// Where a buffer argument lies.
+    fn address(&self, (argument, offset): &Location, places: &Places<'c>) -> Emit<PointerValue<'c>> {
+        let cx = self.cx;
+        let eval = |e: &Expr| Symbolic::new(cx, &places.symbols).eval(e);
+        let base = match argument {
+            Argument::Input(k) => places.inputs.get(*k as usize).copied(),
+            Argument::Output(k) => places.outputs.get(*k as usize).copied(),
+            Argument::Constant(k) => self.constant_address(*k as usize),
+            Argument::Arena(k) => match self.program.arena.get(*k as usize) {
+                Some(slot) => Some(cx.byte_address(places.arena, eval(&slot.offset)?)?),
+                None => None,
+            },
+        };
+        match base {
+            Some(base) => cx.byte_address(base, eval(offset)?),
+            None => invalid(format!("{argument:?} does not exist")),
+        }
+    }
+
     fn emit_launch(
         &self,
         f: &Fun<'_, 'c>,
         launch: &sparsec_tir::Launch,
         kernels: &[FunctionValue<'c>],
         places: &Places<'c>,
-        context: PointerValue<'c>,
-        scratch: PointerValue<'c>,
-        dispatch: FunctionValue<'c>,
     ) -> Emit<()> {
         let cx = self.cx;
+        let Places { context, scratch, dispatch, .. } = *places;
         let index = launch.kernel as usize;
         let (Some(kernel), Some(function)) = (self.program.kernels.get(index), kernels.get(index)) else {
             return invalid(format!("launch `{}` has no kernel", launch.label));
@@ -127,20 +256,8 @@ impl<'c> Glue<'_, 'c> {
             f.store(value, places.params, i as i64 * 8)?;
             values.push(value);
         }
-        for (i, (argument, offset)) in launch.arguments.iter().enumerate() {
-            let missing = || invalid(format!("launch `{}` refers to what does not exist", launch.label));
-            let base = match argument {
-                Argument::Input(k) => places.inputs.get(*k as usize).copied(),
-                Argument::Output(k) => places.outputs.get(*k as usize).copied(),
-                Argument::Constant(k) => self.constant_address(*k as usize),
-                Argument::Arena(k) => match self.program.arena.get(*k as usize) {
-                    Some(slot) => Some(cx.byte_address(places.arena, eval(&slot.offset)?)?),
-                    None => None,
-                },
-            };
-            let Some(base) = base else { return missing() };
-            let address = cx.byte_address(base, eval(offset)?)?;
-            f.store(address, places.buffers, i as i64 * 8)?;
+        for (i, location) in launch.arguments.iter().enumerate() {
+            f.store(self.address(location, places)?, places.buffers, i as i64 * 8)?;
         }
         let function = function.as_global_value().as_pointer_value();
         match kernel.parallel_loop() {

@@ -7,7 +7,7 @@ use sparsec_llvm::{EmitOptions, Target, emit};
 use sparsec_runtime::{DType, Element, Model, Tensor};
 use sparsec_tir::{
     Access, Argument, BinaryOp, Buffer, BufferId, BufferKind, Expr, For, Kernel, Launch, LoopKind, ParamId, Port,
-    Program, Register, RegisterId, Scalar, Stage, Stmt, Type, Var, VarId,
+    Program, Register, RegisterId, Scalar, Stage, Step, Stmt, Type, Var, VarId,
 };
 
 /// A kernel under construction.
@@ -97,6 +97,7 @@ pub(crate) fn program(kernel: Kernel, params: &[i64]) -> Program {
     let params = params.iter().map(|p| Expr::int(*p)).collect();
     program.launches.push(Launch { kernel: 0, label: kernel.name.clone(), params, arguments });
     program.kernels.push(kernel);
+    program.steps = Step::sequence(1);
     program
 }
 

@@ -2,13 +2,14 @@
 
 mod attention;
 mod contract;
+mod control;
 mod conv;
 mod movement;
 mod simple;
 
 use std::collections::BTreeMap;
 
-use sparsec_graph::{Dim, LoopsSpec, NodeId, Op, TensorType};
+use sparsec_graph::{Dim, Graph, LoopsSpec, NodeId, Op, TensorType};
 use sparsec_tir::BufferKind;
 
 use crate::context::{BuiltKernel, scalar_of};
@@ -18,8 +19,9 @@ use crate::lowering::{Lowering, Place};
 use crate::operand::Operand;
 
 /// Adds the launches of a node.
-pub(crate) fn lower_node(l: &mut Lowering<'_>, id: NodeId) -> Result<(), LowerError> {
-    let node = l.graph.node(id);
+pub(crate) fn lower_node<'g>(l: &mut Lowering<'g>, id: NodeId) -> Result<(), LowerError> {
+    let graph: &'g Graph = l.graph;
+    let node = graph.node(id);
     if node.epilogue.is_some() && !matches!(node.op, Op::Contract(_) | Op::Conv(_)) {
         return Err(LowerError::unsupported(node, "this operator can't have an epilogue"));
     }
@@ -45,6 +47,8 @@ pub(crate) fn lower_node(l: &mut Lowering<'_>, id: NodeId) -> Result<(), LowerEr
         Op::Loops(spec) => lower_loops(l, id, spec),
         Op::Attention(spec) => attention::lower_attention(l, id, spec),
         Op::Conv(attrs) => conv::lower_conv(l, id, attrs),
+        Op::If { then, otherwise } => control::lower_if(l, id, (then, otherwise)),
+        Op::Loop(spec) => control::lower_loop(l, id, spec),
     }
 }
 

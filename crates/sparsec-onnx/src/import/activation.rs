@@ -205,3 +205,84 @@ pub(super) fn quick_gelu(cx: &mut Context, node: &Node<'_>) -> Results {
     let gate = unary(cx, UnaryOp::Sigmoid, scaled)?;
     Ok(vec![binary(cx, BinaryOp::Mul, x, gate)?])
 }
+
+/// An activation function of a recurrent operator, and whether it takes alpha and beta.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Activation {
+    name: &'static str,
+    alpha: Option<f64>,
+    beta: Option<f64>,
+}
+
+/// The functions by name, with the defaults of what they take.
+const ACTIVATIONS: &[Activation] = &[
+    Activation { name: "Relu", alpha: None, beta: None },
+    Activation { name: "Tanh", alpha: None, beta: None },
+    Activation { name: "Sigmoid", alpha: None, beta: None },
+    Activation { name: "Softsign", alpha: None, beta: None },
+    Activation { name: "Softplus", alpha: None, beta: None },
+    Activation { name: "Affine", alpha: Some(1.0), beta: Some(0.0) },
+    Activation { name: "LeakyRelu", alpha: Some(0.01), beta: None },
+    Activation { name: "ThresholdedRelu", alpha: Some(1.0), beta: None },
+    Activation { name: "ScaledTanh", alpha: Some(1.7159), beta: Some(0.666_67) },
+    Activation { name: "HardSigmoid", alpha: Some(0.2), beta: Some(0.5) },
+    Activation { name: "Elu", alpha: Some(1.0), beta: None },
+];
+
+impl Activation {
+    /// The function of this name; what it takes of `alphas` and `betas` it takes from their front.
+    pub(super) fn new(
+        name: &str,
+        alphas: &mut impl Iterator<Item = f32>,
+        betas: &mut impl Iterator<Item = f32>,
+    ) -> Result<Self, Fault> {
+        let known = ACTIVATIONS.iter().find(|a| a.name.eq_ignore_ascii_case(name));
+        let mut found = *known.ok_or_else(|| Fault::attribute("activations", format!("names `{name}`")))?;
+        found.alpha = found.alpha.map(|default| alphas.next().map_or(default, f64::from));
+        found.beta = found.beta.map(|default| betas.next().map_or(default, f64::from));
+        Ok(found)
+    }
+
+    /// The function of an operand.
+    pub(super) fn apply(self, cx: &mut Context, x: Operand) -> Result<Operand, Fault> {
+        let (alpha, beta) = (self.alpha.unwrap_or(1.0), self.beta.unwrap_or(0.0));
+        let negative = |cx: &mut Context, below| {
+            let is_negative = apply_scalar(cx, BinaryOp::Less, x, 0.0)?;
+            cx.append(Op::Where, &[is_negative, below, x])
+        };
+        match self.name {
+            "Relu" => unary(cx, UnaryOp::Relu, x),
+            "Tanh" => unary(cx, UnaryOp::Tanh, x),
+            "Sigmoid" => unary(cx, UnaryOp::Sigmoid, x),
+            "Softplus" => log_one_plus_exp(cx, x),
+            "HardSigmoid" => clipped_line(cx, x, alpha, beta),
+            "Softsign" => {
+                let magnitude = unary(cx, UnaryOp::Abs, x)?;
+                let divisor = apply_scalar(cx, BinaryOp::Add, magnitude, 1.0)?;
+                binary(cx, BinaryOp::Div, x, divisor)
+            }
+            "Affine" => {
+                let scaled = apply_scalar(cx, BinaryOp::Mul, x, alpha)?;
+                apply_scalar(cx, BinaryOp::Add, scaled, beta)
+            }
+            "LeakyRelu" => {
+                let below = apply_scalar(cx, BinaryOp::Mul, x, alpha)?;
+                negative(cx, below)
+            }
+            "ThresholdedRelu" => {
+                let above = apply_scalar(cx, BinaryOp::GreaterEqual, x, alpha)?;
+                let zero = cx.scalar(cx.dtype(x), 0.0);
+                cx.append(Op::Where, &[above, x, zero])
+            }
+            "ScaledTanh" => {
+                let scaled = apply_scalar(cx, BinaryOp::Mul, x, beta)?;
+                let tanh = unary(cx, UnaryOp::Tanh, scaled)?;
+                apply_scalar(cx, BinaryOp::Mul, tanh, alpha)
+            }
+            _ => {
+                let below = exponential(cx, x, alpha, 1.0)?;
+                negative(cx, below)
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! as expressions over the symbols ([`Context::ints`]), which is how `Shape -> Gather -> Concat -> Reshape` turns into
 //! one `reshape` with an attribute.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use sparsec_graph::{DType, Dim, Graph, LoopsSpec, Node, Op, Symbol, TensorData, TensorType, ValueId};
@@ -22,7 +22,7 @@ const MAX_INTS: usize = 1024;
 const MAX_WEIGHT: usize = 256;
 
 /// A tensor that handlers work with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Operand(usize);
 
 #[derive(Debug)]
@@ -35,12 +35,29 @@ struct Slot {
 
 #[derive(Debug)]
 enum Source {
-    /// A value of the graph.
-    Value(ValueId),
+    /// A value of the graph of this level: 0 is the model's, the next is the one within it.
+    Value(usize, ValueId),
     /// A constant by name that no node has needed yet.
     Data(String, TensorData),
     /// Known integers that no node has needed yet as a tensor.
     Ints,
+    /// Tensors in a row; none for an optional tensor that is not there.
+    Sequence(Vec<Operand>),
+}
+
+/// A graph around the one that is under construction.
+#[derive(Debug)]
+struct Outer {
+    graph: Graph,
+    values: BTreeMap<Operand, ValueId>,
+    captured: Vec<Operand>,
+}
+
+/// A graph within the graph, and what it reads from outside, for which it has inputs behind its own.
+#[derive(Debug)]
+pub(crate) struct Nested {
+    pub(crate) graph: Graph,
+    pub(crate) captured: Vec<Operand>,
 }
 
 /// The graph under construction.
@@ -57,6 +74,12 @@ pub(crate) struct Context {
     slots: Vec<Slot>,
     /// Names of symbols that were made here.
     found: BTreeSet<String>,
+    /// The graphs around the one under construction, the model's first.
+    outer: Vec<Outer>,
+    /// What entered the graph under construction when a node needed it there.
+    values: BTreeMap<Operand, ValueId>,
+    /// Values of the graphs around that the one under construction has inputs for.
+    captured: Vec<Operand>,
 }
 
 impl Context {
@@ -69,6 +92,79 @@ impl Context {
             node_name: String::new(),
             slots: Vec::new(),
             found: BTreeSet::new(),
+            outer: Vec::new(),
+            values: BTreeMap::new(),
+            captured: Vec::new(),
+        }
+    }
+
+    /// Begins a graph within the graph: what is appended goes there until [`Context::end_nested`].
+    pub(crate) fn begin_nested(&mut self, name: &str) {
+        self.outer.push(Outer {
+            graph: std::mem::replace(&mut self.graph, Graph::new(name)),
+            values: std::mem::take(&mut self.values),
+            captured: std::mem::take(&mut self.captured),
+        });
+    }
+
+    /// An input of the graph within the graph; those of captured values must come later.
+    pub(crate) fn nested_input(&mut self, name: &str, ty: TensorType) -> Result<Operand, Fault> {
+        check_type(&ty)?;
+        let value = self.graph.add_input(name, ty.clone());
+        Ok(self.push(ty, Source::Value(self.outer.len(), value), None))
+    }
+
+    /// Has an input for an operand of a graph around, used or not.
+    pub(crate) fn capture(&mut self, x: Operand) -> ValueId {
+        let (ty, name) = (self.ty(x).clone(), format!("captured.{}", self.captured.len()));
+        let value = self.graph.add_input(name, ty);
+        self.captured.push(x);
+        self.values.insert(x, value);
+        value
+    }
+
+    /// Ends the graph within the graph, whose outputs are these.
+    ///
+    /// # Errors
+    /// Where an output can't be a value; the graph has ended then, too.
+    pub(crate) fn end_nested(&mut self, outputs: &[Operand]) -> Result<Nested, Fault> {
+        let values: Result<Vec<ValueId>, Fault> = outputs.iter().map(|&x| self.value(x)).collect();
+        let nested = self.abandon_nested();
+        let mut nested = nested.ok_or_else(|| Fault::invalid("a graph ends that has not begun"))?;
+        for (i, value) in values?.into_iter().enumerate() {
+            nested.graph.add_output(format!("output.{i}"), value);
+        }
+        Ok(nested)
+    }
+
+    /// Ends the graph within the graph as it is.
+    pub(crate) fn abandon_nested(&mut self) -> Option<Nested> {
+        let outer = self.outer.pop()?;
+        self.values = outer.values;
+        let captured = std::mem::replace(&mut self.captured, outer.captured);
+        Some(Nested { graph: std::mem::replace(&mut self.graph, outer.graph), captured })
+    }
+
+    /// How many graphs are around the one under construction.
+    pub(crate) fn level(&self) -> usize {
+        self.outer.len()
+    }
+
+    /// The graph of a level.
+    fn graph_of(&self, level: usize) -> &Graph {
+        self.outer.get(level).map_or(&self.graph, |outer| &outer.graph)
+    }
+
+    /// Tensors in a row.
+    pub(crate) fn add_sequence(&mut self, items: Vec<Operand>) -> Operand {
+        self.push(TensorType::fixed(DType::F32, &[0]), Source::Sequence(items), None)
+    }
+
+    /// The tensors of an operand that is a sequence.
+    pub(crate) fn sequence(&self, x: Operand) -> Option<&[Operand]> {
+        match &self.slots[x.0].source {
+            Source::Sequence(items) => Some(items),
+            _ => None,
         }
     }
 
@@ -95,9 +191,9 @@ impl Context {
     /// The data of an operand that is a constant of the file.
     pub(crate) fn constant(&self, x: Operand) -> Option<&TensorData> {
         match &self.slots[x.0].source {
-            Source::Value(value) => self.graph.constant(*value).map(|c| &c.data),
+            Source::Value(level, value) => self.graph_of(*level).constant(*value).map(|c| &c.data),
             Source::Data(_, data) => Some(data),
-            Source::Ints => None,
+            Source::Ints | Source::Sequence(_) => None,
         }
     }
 
@@ -144,7 +240,7 @@ impl Context {
         let (mut symbols, mut inputs) = (BTreeSet::new(), BTreeSet::new());
         match (self.ints(x), &self.slots[x.0].source) {
             (Some(ints), _) => ints.iter().for_each(|d| d.collect_symbols(&mut symbols)),
-            (None, Source::Value(value)) => self.collect_origins(*value, &mut symbols, &mut inputs),
+            (None, &Source::Value(level, value)) => self.collect_origins((level, value), &mut symbols, &mut inputs),
             (None, _) => {}
         }
         let dims = symbols.iter().map(|s| s.name().to_owned()).collect();
@@ -154,20 +250,21 @@ impl Context {
     /// The symbols of all extents, and the inputs of the model, that the computation of a value reads.
     fn collect_origins(
         &self,
-        value: ValueId,
+        (level, value): (usize, ValueId),
         symbols: &mut BTreeSet<sparsec_graph::Symbol>,
         inputs: &mut BTreeSet<String>,
     ) {
+        let graph = self.graph_of(level);
         let (mut stack, mut seen) = (vec![value], BTreeSet::from([value]));
         while let Some(value) = stack.pop() {
             // A hint is not worth more time than this.
             if seen.len() > 1000 {
                 return;
             }
-            if self.graph.inputs().contains(&value) {
-                inputs.insert(self.graph.value(value).name.clone());
+            if level == 0 && graph.inputs().contains(&value) {
+                inputs.insert(graph.value(value).name.clone());
             }
-            let Some(node) = self.graph.producer(value).map(|n| self.graph.node(n)) else { continue };
+            let Some(node) = graph.producer(value).map(|n| graph.node(n)) else { continue };
             if let Op::ShapeOf(dims) = &node.op {
                 dims.iter().for_each(|d| d.collect_symbols(symbols));
             }
@@ -175,11 +272,21 @@ impl Context {
         }
     }
 
-    /// The graph value of an operand; constants and known integers enter the graph here.
+    /// The graph value of an operand; constants, known integers and values of the graphs around enter the graph here.
     pub(crate) fn value(&mut self, x: Operand) -> Result<ValueId, Fault> {
+        if let Some(&value) = self.values.get(&x) {
+            return Ok(value);
+        }
         let ty = self.slots[x.0].ty.clone();
         let value = match &self.slots[x.0].source {
-            Source::Value(value) => return Ok(*value),
+            Source::Value(level, value) if *level == self.outer.len() => return Ok(*value),
+            Source::Value(level, _) if *level > self.outer.len() => {
+                return Err(Fault::invalid("a value is used outside of the graph that it is in"));
+            }
+            Source::Value(level, value) => match self.graph_of(*level).constant(*value).cloned() {
+                Some(constant) => self.graph.add_constant(constant.name, constant.data),
+                None => self.capture(x),
+            },
             Source::Data(name, data) => self.graph.add_constant(name.clone(), data.clone()),
             Source::Ints => {
                 let ints = self.ints(x).ok_or_else(|| Fault::invalid("integers are known"))?;
@@ -189,8 +296,9 @@ impl Context {
                     None => self.shape_value(&ints, &ty)?,
                 }
             }
+            Source::Sequence(_) => return Err(Fault::unsupported("a sequence where a tensor is expected")),
         };
-        self.slots[x.0].source = Source::Value(value);
+        self.values.insert(x, value);
         Ok(value)
     }
 
@@ -210,7 +318,7 @@ impl Context {
     pub(crate) fn add_input(&mut self, name: &str, ty: TensorType) -> Result<Operand, Fault> {
         check_type(&ty)?;
         let value = self.graph.add_input(name, ty.clone());
-        Ok(self.push(ty, Source::Value(value), None))
+        Ok(self.push(ty, Source::Value(self.outer.len(), value), None))
     }
 
     /// A constant of the model by name.
@@ -236,8 +344,9 @@ impl Context {
     /// A symbol for an extent that the node finds out at run time. Inputs, which name symbols too, are there before nodes.
     pub(crate) fn fresh_symbol(&mut self, what: &str) -> Symbol {
         let mut taken = BTreeSet::new();
-        for &input in self.graph.inputs() {
-            self.graph.ty(input).shape.iter().for_each(|d| d.collect_symbols(&mut taken));
+        let model = self.graph_of(0);
+        for &input in model.inputs() {
+            model.ty(input).shape.iter().for_each(|d| d.collect_symbols(&mut taken));
         }
         let base = format!("{}.{what}", self.node_name);
         let free = |name: &String| !taken.contains(&Symbol::new(name)) && !self.found.contains(name);
@@ -261,26 +370,41 @@ impl Context {
         let value = self.graph.append(op, &values, &self.node_name)?;
         let ty = self.graph.ty(value).clone();
         check_type(&ty)?;
-        Ok(self.push(ty, Source::Value(value), None))
+        Ok(self.push(ty, Source::Value(self.outer.len(), value), None))
     }
 
     /// Appends an operator written as loops; one operand for each of its results.
     pub(crate) fn append_loops(&mut self, spec: LoopsSpec, operands: &[Operand]) -> Result<Vec<Operand>, Fault> {
         let values = operands.iter().map(|&x| self.value(x)).collect::<Result<Vec<_>, _>>()?;
         spec.results.iter().try_for_each(check_type)?;
-        let node = Node::new(Op::Loops(Box::new(spec)), values, self.node_name.clone());
+        self.append_values(Op::Loops(Box::new(spec)), values)
+    }
+
+    /// Appends a node of several results.
+    pub(crate) fn append_all(&mut self, op: Op, operands: &[Operand]) -> Result<Vec<Operand>, Fault> {
+        let values = operands.iter().map(|&x| self.value(x)).collect::<Result<Vec<_>, _>>()?;
+        self.append_values(op, values)
+    }
+
+    fn append_values(&mut self, op: Op, values: Vec<ValueId>) -> Result<Vec<Operand>, Fault> {
+        let node = Node::new(op, values, self.node_name.clone());
         let id = self.graph.append_node(node)?;
         let results = self.graph.node(id).results.clone();
+        let level = self.outer.len();
+        for &value in &results {
+            check_type(self.graph.ty(value))?;
+        }
         Ok(results
             .into_iter()
-            .map(|value| self.push(self.graph.ty(value).clone(), Source::Value(value), None))
+            .map(|value| self.push(self.graph.ty(value).clone(), Source::Value(level, value), None))
             .collect())
     }
 
     /// Gives a value of the graph the model's name for it, where the value is a node's and number `since` or later:
     /// what is merely passed through keeps the name that it has.
     pub(crate) fn set_value_name(&mut self, x: Operand, name: &str, since: usize) {
-        if let Source::Value(value) = self.slots[x.0].source
+        if let Source::Value(level, value) = self.slots[x.0].source
+            && level == self.outer.len()
             && value.index() >= since
             && self.graph.producer(value).is_some()
         {

@@ -5,7 +5,7 @@ use sparsec_graph::TensorData;
 use super::context::{Context, Operand};
 use crate::error::Fault;
 use crate::proto::attribute_proto::AttributeType;
-use crate::proto::{AttributeProto, NodeProto};
+use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::tensor;
 
 /// A node with its operands resolved.
@@ -104,6 +104,20 @@ impl<'a> Node<'a> {
         let Some(attribute) = self.attribute(name, &[AttributeType::String])? else { return Ok(None) };
         let text = std::str::from_utf8(attribute.s()).map_err(|_| Fault::attribute(name, "is not UTF-8"))?;
         Ok(Some(text))
+    }
+
+    /// A list of texts.
+    pub(crate) fn strings(&self, name: &str) -> Result<Option<Vec<&'a str>>, Fault> {
+        let Some(attribute) = self.attribute(name, &[AttributeType::Strings])? else { return Ok(None) };
+        let texts: Result<Vec<&str>, _> = attribute.strings.iter().map(|bytes| std::str::from_utf8(bytes)).collect();
+        texts.map(Some).map_err(|_| Fault::attribute(name, "is not UTF-8"))
+    }
+
+    /// A graph.
+    pub(crate) fn graph(&self, name: &str) -> Result<GraphProto, Fault> {
+        let attribute = self.attribute(name, &[AttributeType::Graph])?;
+        let graph = attribute.and_then(|a| a.g.as_ref()).ok_or_else(|| Fault::attribute(name, "is missing"))?;
+        Ok(GraphProto::clone(graph))
     }
 
     /// A tensor.

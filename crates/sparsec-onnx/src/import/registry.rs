@@ -4,7 +4,8 @@ use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
     activation, attention, cast, constant, conv, einsum, elementwise, index, integer, loss, matmul, microsoft,
-    normalize, pad, pool, quantize, rearrange, reduce, reshape, rotary, shape, signal, slice, sort, trigonometry,
+    normalize, pad, pool, quantize, rearrange, recurrent, reduce, reshape, rotary, sequence, shape, signal, slice,
+    sort, trigonometry,
 };
 use crate::error::Fault;
 
@@ -18,13 +19,27 @@ pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
         "com.microsoft" => MICROSOFT,
         _ => return None,
     };
-    table.iter().find(|(name, _)| *name == op).map(|(_, handler)| *handler)
+    let more: &[(&str, Handler)] = if domain.is_empty() { SEQUENCE } else { &[] };
+    table.iter().chain(more).find(|(name, _)| *name == op).map(|(_, handler)| *handler)
+}
+
+/// The operators that hold graphs; [`super::control`] reads them.
+const CONTROL: &[&str] = &["If", "Loop", "Scan"];
+
+/// Whether an operator holds graphs.
+pub(super) fn is_control(domain: &str, op: &str) -> bool {
+    domain.is_empty() && CONTROL.contains(&op)
+}
+
+/// Whether an operator takes sequences and optional values.
+pub(super) fn takes_sequences(domain: &str, op: &str) -> bool {
+    domain.is_empty() && (op == "Identity" || SEQUENCE.iter().any(|(name, _)| *name == op))
 }
 
 /// The operators that are read, as pairs of domain (`ai.onnx` is the standard one) and name.
 pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let standard = STANDARD.iter().map(|(name, _)| ("ai.onnx", *name));
-    standard.chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name)))
+    let standard = STANDARD.iter().chain(SEQUENCE).map(|(name, _)| *name).chain(CONTROL.iter().copied());
+    standard.map(|name| ("ai.onnx", name)).chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name)))
 }
 
 const MICROSOFT: &[(&str, Handler)] = &[
@@ -40,6 +55,21 @@ const MICROSOFT: &[(&str, Handler)] = &[
     ("SimplifiedLayerNormalization", microsoft::rms_normalization),
     ("SkipLayerNormalization", microsoft::skip_layer_normalization),
     ("SkipSimplifiedLayerNormalization", microsoft::skip_rms_normalization),
+];
+
+/// Operators on sequences and optional values.
+const SEQUENCE: &[(&str, Handler)] = &[
+    ("ConcatFromSequence", sequence::concat_from_sequence),
+    ("Optional", sequence::optional),
+    ("OptionalGetElement", sequence::optional_get_element),
+    ("OptionalHasElement", sequence::optional_has_element),
+    ("SequenceAt", sequence::sequence_at),
+    ("SequenceConstruct", sequence::sequence_construct),
+    ("SequenceEmpty", sequence::sequence_empty),
+    ("SequenceErase", sequence::sequence_erase),
+    ("SequenceInsert", sequence::sequence_insert),
+    ("SequenceLength", sequence::sequence_length),
+    ("SplitToSequence", sequence::split_to_sequence),
 ];
 
 const STANDARD: &[(&str, Handler)] = &[
@@ -92,6 +122,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Flatten", reshape::flatten),
     ("Floor", elementwise::unary),
     ("Gather", slice::gather),
+    ("GRU", recurrent::gru),
     ("Gelu", activation::gelu),
     ("Gemm", matmul::gemm),
     ("GlobalAveragePool", pool::global_pool),
@@ -109,6 +140,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("IsInf", elementwise::is_inf),
     ("IsNaN", elementwise::is_nan),
     ("LRN", normalize::lrn),
+    ("LSTM", recurrent::lstm),
     ("LayerNormalization", normalize::layer_normalization),
     ("LeakyRelu", activation::leaky_relu),
     ("Less", elementwise::binary),
@@ -139,6 +171,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("QLinearConv", quantize::qlinear_conv),
     ("QLinearMatMul", quantize::qlinear_matmul),
     ("QuantizeLinear", quantize::quantize_linear),
+    ("RNN", recurrent::rnn),
     ("RMSNormalization", normalize::rms_normalization),
     ("Range", constant::range),
     ("Reciprocal", elementwise::unary),

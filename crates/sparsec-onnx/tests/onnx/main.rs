@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod composed;
+mod control;
 mod errors;
 mod external;
 mod functions;

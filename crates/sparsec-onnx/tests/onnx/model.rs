@@ -14,6 +14,7 @@ pub(crate) const INT64: i32 = 7;
 pub(crate) const BOOL: i32 = 9;
 
 /// A model under construction.
+#[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) proto: ModelProto,
 }
@@ -169,4 +170,9 @@ pub(crate) fn string(name: &str, s: &str) -> AttributeProto {
 
 pub(crate) fn tensor(name: &str, t: TensorProto) -> AttributeProto {
     AttributeProto { t: Some(t).into(), ..attribute(name, AttributeType::TENSOR) }
+}
+
+/// The graph of a model, as a body or branch.
+pub(crate) fn graph(name: &str, model: Model) -> AttributeProto {
+    AttributeProto { g: model.proto.graph, ..attribute(name, AttributeType::GRAPH) }
 }

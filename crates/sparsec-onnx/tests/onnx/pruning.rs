@@ -121,3 +121,22 @@ fn everything_but_the_weights_is_kept() {
     }
     assert_eq!(model, original);
 }
+
+#[test]
+fn recurrent_weights() {
+    let model = Model::new(14)
+        .input("x", FLOAT, "3 1 16")
+        .weights("w", &[2, 64, 16])
+        .weights("r", &[2, 64, 16])
+        .node("LSTM", "x w r", "y", vec![int("hidden_size", 16)])
+        .output("y");
+    let pattern: PrunePattern = "nm:2:4".parse().expect("a pattern");
+    let mut model = proto::decode(model.bytes().into()).expect("the model is decoded");
+    let report = prune(&mut model, None, &pattern).expect("the model is pruned");
+    assert_eq!(report.tensors.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["w", "r"]);
+    let model = ModelProto::parse_from_bytes(&proto::encode(&model)).expect("the model is decoded");
+    for name in ["w", "r"] {
+        // Groups of four lie along the inputs.
+        assert!(weight(&model, name).chunks(4).all(|group| zeros(group) == 2));
+    }
+}

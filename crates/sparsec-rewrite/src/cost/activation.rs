@@ -50,7 +50,8 @@ impl CostModel<'_> {
                 bytes(work, self.machine, 2.0 * self.bytes(result), 2.0 * self.bytes(result));
             }
             Op::Loops(_) => self.map_work(work, types, result, LOOPS_INSTRUCTIONS),
-            Op::Reshape(_) | Op::ShapeOf(_) => {}
+            // Graphs within control flow are predicted each for itself.
+            Op::Reshape(_) | Op::ShapeOf(_) | Op::If { .. } | Op::Loop(_) => {}
         }
     }
 

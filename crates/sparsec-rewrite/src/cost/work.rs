@@ -197,6 +197,12 @@ impl Work {
         self.0[term as usize] += count;
     }
 
+    /// The work of this many times the same.
+    #[must_use]
+    pub fn repeated(&self, times: f64) -> Work {
+        Work(self.0.map(|count| count * times))
+    }
+
     /// The terms that occur, by name.
     #[must_use]
     pub fn named(&self) -> BTreeMap<&'static str, f64> {

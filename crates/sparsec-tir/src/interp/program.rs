@@ -1,7 +1,9 @@
-//! Programs: the launches in order, kernels interpreted.
+//! Programs: the steps in order, kernels interpreted.
 
 use super::{BufferData, InterpError, eval::eval_int, run_kernel};
-use crate::{Argument, BufferKind, ConstantData, Constraint, Expr, Program, Scalar};
+use crate::{
+    Argument, BufferKind, ConstantData, Constraint, Expr, Launch, Location, LoopStep, Program, Scalar, Step, TripCount,
+};
 
 impl Program {
     /// The first constraint that these values of the symbols violate. One that is no expression over symbols is violated.
@@ -68,30 +70,127 @@ pub fn run_program(
         }
         memory.constants.push(bytes);
     }
-    for launch in &program.launches {
-        let Some(kernel) = program.kernels.get(launch.kernel as usize) else {
-            return Err(unsupported(format!("launch `{}` of a kernel that doesn't exist", launch.label)));
+    let mut run = Run { program, memory, values: symbols.to_vec() };
+    run.values.resize(symbols.len() + program.counters as usize, 0);
+    run.steps(&program.steps)?;
+    let memory = run.memory;
+    let elems = program.outputs.iter().map(|p| p.elem);
+    Ok(memory
+        .outputs
+        .into_iter()
+        .zip(elems)
+        .map(|(bytes, elem): (Vec<u8>, Scalar)| BufferData { elem, bytes })
+        .collect())
+}
+
+/// A run of a program.
+struct Run<'p> {
+    program: &'p Program,
+    memory: Memory,
+    /// Symbols, then counters.
+    values: Vec<i64>,
+}
+
+impl Run<'_> {
+    fn unsupported(&self, reason: impl Into<String>) -> InterpError {
+        InterpError::Unsupported { kernel: self.program.name.clone(), reason: reason.into() }
+    }
+
+    fn int(&self, e: &Expr) -> Result<i64, InterpError> {
+        eval_int(e, &self.values).ok_or_else(|| self.unsupported("a size is no expression over symbols"))
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<(), InterpError> {
+        for step in steps {
+            match step {
+                Step::Launch(index) => {
+                    let program = self.program;
+                    match program.launches.get(*index as usize) {
+                        Some(launch) => self.launch(launch)?,
+                        None => return Err(self.unsupported(format!("there is no launch {index}"))),
+                    }
+                }
+                Step::If { condition, then, otherwise } => {
+                    let holds = self.truth(condition)?;
+                    self.steps(if holds { then } else { otherwise })?;
+                }
+                Step::Loop(step) => self.looped(step)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn looped(&mut self, step: &LoopStep) -> Result<(), InterpError> {
+        let trip = match &step.trip {
+            TripCount::Expr(e) => self.int(e)?,
+            TripCount::Load(from) => i64::from_le_bytes(self.read(from)?),
+            TripCount::Unbounded => i64::MAX,
         };
-        let params: Vec<i64> = launch.params.iter().map(int).collect::<Result<_, _>>()?;
+        let mut goes_on = step.condition.as_ref().map_or(Ok(true), |(before, _)| self.truth(before))?;
+        let counter = self.program.symbols.len() + step.counter as usize;
+        let mut iteration = 0;
+        while goes_on && iteration < trip {
+            match self.values.get_mut(counter) {
+                Some(value) => *value = iteration,
+                None => return Err(self.unsupported(format!("there is no counter {}", step.counter))),
+            }
+            if let Some(index) = &step.index {
+                self.access::<8>(index)?.copy_from_slice(&iteration.to_le_bytes());
+            }
+            self.steps(&step.body)?;
+            if let Some((_, after)) = &step.condition {
+                goes_on = self.truth(after)?;
+            }
+            iteration += 1;
+        }
+        Ok(())
+    }
+
+    fn truth(&mut self, location: &Location) -> Result<bool, InterpError> {
+        Ok(self.read::<1>(location)? != [0])
+    }
+
+    fn read<const N: usize>(&mut self, location: &Location) -> Result<[u8; N], InterpError> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.access::<N>(location)?);
+        Ok(bytes)
+    }
+
+    /// `N` bytes of a buffer.
+    fn access<const N: usize>(&mut self, (argument, offset): &Location) -> Result<&mut [u8], InterpError> {
+        let start = self.base(*argument)?.saturating_add(self.int(offset)?);
+        let missing = self.unsupported(format!("there is nothing at byte {start} of {argument:?}"));
+        let bytes = usize::try_from(start).ok().zip(self.memory.bytes(*argument));
+        bytes.and_then(|(start, bytes)| bytes.get_mut(start..start.saturating_add(N))).ok_or(missing)
+    }
+
+    /// Where an argument starts in its memory.
+    fn base(&self, argument: Argument) -> Result<i64, InterpError> {
+        let Argument::Arena(slot) = argument else { return Ok(0) };
+        match self.program.arena.get(slot as usize) {
+            Some(slot) => self.int(&slot.offset),
+            None => Err(self.unsupported(format!("arena slot {slot} does not exist"))),
+        }
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), InterpError> {
+        let Some(kernel) = self.program.kernels.get(launch.kernel as usize) else {
+            return Err(self.unsupported(format!("launch `{}` of a kernel that doesn't exist", launch.label)));
+        };
+        let params: Vec<i64> = launch.params.iter().map(|e| self.int(e)).collect::<Result<_, _>>()?;
         let buffers: Vec<_> = kernel.buffers.iter().filter(|b| b.kind != BufferKind::Scratch).collect();
         let mut places = Vec::new();
         let mut data = Vec::new();
         for (buffer, (argument, offset)) in buffers.iter().zip(&launch.arguments) {
-            let base = match argument {
-                Argument::Arena(slot) => match program.arena.get(*slot as usize) {
-                    Some(slot) => int(&slot.offset)?,
-                    None => return Err(unsupported(format!("arena slot {slot} does not exist"))),
-                },
-                _ => 0,
-            };
             let extent = |e: &Expr| eval_int(e, &params).map(|d| d.max(0));
             let count = buffer.shape.iter().try_fold(1_i64, |n, d| Some(n.saturating_mul(extent(d)?)));
             let Some(count) = count else {
-                return Err(unsupported(format!("the shape of `{}` is no expression over params", buffer.name)));
+                return Err(self.unsupported(format!("the shape of `{}` is no expression over params", buffer.name)));
             };
-            let start = base.saturating_add(int(offset)?);
+            let start = self.base(*argument)?.saturating_add(self.int(offset)?);
             let end = start.saturating_add(count.saturating_mul(buffer.elem.size() as i64));
-            let bytes = memory.bytes(*argument).ok_or_else(|| unsupported(format!("{argument:?} does not exist")))?;
+            let missing = self.unsupported(format!("{argument:?} does not exist"));
+            let bytes = self.memory.bytes(*argument).ok_or(missing)?;
             let place = usize::try_from(start).ok().zip(usize::try_from(end).ok());
             let Some((range, found)) = place.and_then(|(s, e)| bytes.get(s..e).map(|found| (s..e, found))) else {
                 return Err(InterpError::Place {
@@ -108,19 +207,13 @@ pub fn run_program(
         run_kernel(kernel, &params, &mut data)?;
         for ((buffer, (argument, range)), data) in buffers.iter().zip(places).zip(data) {
             if buffer.kind == BufferKind::Output
-                && let Some(place) = memory.bytes(argument).and_then(|bytes| bytes.get_mut(range))
+                && let Some(place) = self.memory.bytes(argument).and_then(|bytes| bytes.get_mut(range))
             {
                 place.copy_from_slice(&data.bytes);
             }
         }
+        Ok(())
     }
-    let elems = program.outputs.iter().map(|p| p.elem);
-    Ok(memory
-        .outputs
-        .into_iter()
-        .zip(elems)
-        .map(|(bytes, elem): (Vec<u8>, Scalar)| BufferData { elem, bytes })
-        .collect())
 }
 
 struct Memory {

@@ -1,0 +1,182 @@
+//! Control flow while a graph is lowered: which launches stand in which loop or branch.
+//!
+//! Launches are numbered as they are added, so those of a loop are a range. A value that is made outside of a loop and used in
+//! it is used in every iteration, that is, over the whole range; one that an iteration makes anew lives within it.
+
+use sparsec_graph::{Dim, Symbol};
+use sparsec_tir::{Expr, Location, LoopStep, Step, TripCount};
+
+use crate::lowering::Place;
+
+/// The symbol that stands for the iteration of loop `counter` in the offsets of views. No model can have a symbol of this name.
+pub(crate) fn counter_symbol(counter: u32) -> Symbol {
+    Symbol::new(&format!("{PREFIX}{counter}"))
+}
+
+/// Whether a symbol is a loop's iteration.
+pub(crate) fn is_counter(symbol: &Symbol) -> bool {
+    symbol.name().starts_with(PREFIX)
+}
+
+const PREFIX: &str = "%loop";
+
+/// A step before the memory plan is made.
+pub(crate) enum PlannedStep {
+    Launch(u32),
+    If {
+        condition: Place,
+        then: Vec<PlannedStep>,
+        otherwise: Vec<PlannedStep>,
+    },
+    Loop {
+        counter: u32,
+        trip: PlannedTrip,
+        /// Before the first iteration, and after each.
+        condition: Option<(Place, Place)>,
+        index: Option<Place>,
+        body: Vec<PlannedStep>,
+    },
+}
+
+/// How often a loop runs.
+pub(crate) enum PlannedTrip {
+    Known(Dim),
+    Load(Place),
+    Unbounded,
+}
+
+/// The launches of a loop. Region 0 is the whole model.
+struct Region {
+    parent: usize,
+    first: usize,
+    last: usize,
+}
+
+/// The steps so far.
+pub(crate) struct Blocks {
+    /// The steps of the blocks that are open, the innermost last.
+    open: Vec<Vec<PlannedStep>>,
+    regions: Vec<Region>,
+    region: usize,
+    /// How many loops there are.
+    pub(crate) counters: u32,
+    /// Temporaries that steps other than launches use: which, at which launch, in which region.
+    pub(crate) touched: Vec<(u32, usize, usize)>,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        let whole = Region { parent: 0, first: 0, last: usize::MAX };
+        Blocks { open: vec![Vec::new()], regions: vec![whole], region: 0, counters: 0, touched: Vec::new() }
+    }
+}
+
+impl Blocks {
+    /// The loop that the next launch is in.
+    pub(crate) fn region(&self) -> usize {
+        self.region
+    }
+
+    pub(crate) fn launch(&mut self, index: u32) {
+        self.push(PlannedStep::Launch(index));
+    }
+
+    pub(crate) fn push(&mut self, step: PlannedStep) {
+        if let Some(block) = self.open.last_mut() {
+            block.push(step);
+        }
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.open.push(Vec::new());
+    }
+
+    pub(crate) fn end(&mut self) -> Vec<PlannedStep> {
+        self.open.pop().unwrap_or_default()
+    }
+
+    /// Begins the block of a loop whose first launch will be `first`. Returns its counter.
+    pub(crate) fn begin_loop(&mut self, first: usize) -> u32 {
+        self.begin();
+        self.regions.push(Region { parent: self.region, first, last: first });
+        self.region = self.regions.len() - 1;
+        self.counters += 1;
+        self.counters - 1
+    }
+
+    /// Ends the block of a loop whose launches are those before `end`.
+    pub(crate) fn end_loop(&mut self, end: usize) -> Vec<PlannedStep> {
+        let region = &mut self.regions[self.region];
+        region.last = end.saturating_sub(1).max(region.first);
+        self.region = region.parent;
+        self.end()
+    }
+
+    pub(crate) fn touch(&mut self, temporary: u32, at: usize) {
+        self.touched.push((temporary, at, self.region));
+    }
+
+    /// From which to which launch a temporary of region `home` has to be alive that is used at launch `at` in `region`.
+    pub(crate) fn alive(&self, at: usize, mut region: usize, home: usize) -> (usize, usize) {
+        let mut range = (at, at);
+        while region != home && region != 0 {
+            let around = &self.regions[region];
+            range = (around.first.min(at), around.last.max(at));
+            region = around.parent;
+        }
+        range
+    }
+
+    /// The numbers of iterations that are expressions.
+    pub(crate) fn trips(&self) -> impl Iterator<Item = &Dim> {
+        let mut trips = Vec::new();
+        self.open.iter().for_each(|block| collect_trips(block, &mut trips));
+        trips.into_iter()
+    }
+
+    /// The steps of the program.
+    pub(crate) fn program_steps(&self, expr: &dyn Fn(&Dim) -> Expr, place: &dyn Fn(&Place) -> Location) -> Vec<Step> {
+        self.open.first().map_or_else(Vec::new, |block| program_steps(block, expr, place))
+    }
+}
+
+fn collect_trips<'a>(steps: &'a [PlannedStep], trips: &mut Vec<&'a Dim>) {
+    for step in steps {
+        match step {
+            PlannedStep::Launch(_) => {}
+            PlannedStep::If { then, otherwise, .. } => {
+                collect_trips(then, trips);
+                collect_trips(otherwise, trips);
+            }
+            PlannedStep::Loop { trip, body, .. } => {
+                if let PlannedTrip::Known(trip) = trip {
+                    trips.push(trip);
+                }
+                collect_trips(body, trips);
+            }
+        }
+    }
+}
+
+fn program_steps(steps: &[PlannedStep], expr: &dyn Fn(&Dim) -> Expr, place: &dyn Fn(&Place) -> Location) -> Vec<Step> {
+    let step = |step: &PlannedStep| match step {
+        PlannedStep::Launch(index) => Step::Launch(*index),
+        PlannedStep::If { condition, then, otherwise } => Step::If {
+            condition: place(condition),
+            then: program_steps(then, expr, place),
+            otherwise: program_steps(otherwise, expr, place),
+        },
+        PlannedStep::Loop { counter, trip, condition, index, body } => Step::Loop(Box::new(LoopStep {
+            counter: *counter,
+            trip: match trip {
+                PlannedTrip::Known(trip) => TripCount::Expr(expr(trip)),
+                PlannedTrip::Load(from) => TripCount::Load(place(from)),
+                PlannedTrip::Unbounded => TripCount::Unbounded,
+            },
+            condition: condition.as_ref().map(|(before, after)| (place(before), place(after))),
+            index: index.as_ref().map(place),
+            body: program_steps(body, expr, place),
+        })),
+    };
+    steps.iter().map(step).collect()
+}
