@@ -154,6 +154,7 @@ fn emit_binary(b: &mut Context, op: GraphBinary, x: Typed, y: Typed) -> Typed {
             let x = named(b, x);
             (x.0.clone() * x.0, s)
         }
+        GraphBinary::Pow if !s.is_float() => (integer_power(b, x, y), s),
         GraphBinary::Pow => plain(BinaryOp::Pow, x, y),
         GraphBinary::Rem if s.is_float() => {
             let (x, y) = (named(b, x), named(b, y));
@@ -192,6 +193,36 @@ fn shift(b: &mut Context, op: GraphBinary, x: Typed, y: Typed) -> Typed {
         _ => Expr::select(fits, Expr::binary(BinaryOp::Shr, x.0, amount), int(0)),
     };
     (shifted, s)
+}
+
+/// `x^y` of integers, by the bits of the exponent; a negative one gives the reciprocal, truncated.
+fn integer_power(b: &mut Context, x: Typed, y: Typed) -> Expr {
+    let s = x.1;
+    let int = |v: i64| Expr::Int(v, s);
+    let (base, exponent) = (named(b, x).0, named(b, y).0);
+    let negative = s.is_signed().then(|| Expr::compare(CompareOp::Lt, exponent.clone(), int(0)));
+    // Powers beyond the 63rd are of 0, 1 and -1, or wrap: for the former the lowest bit of the exponent decides.
+    let (exponent, bits) = match exponent.as_int() {
+        Some(v) if (0..1 << 20).contains(&v) => (exponent, 64 - i64::from(v.leading_zeros())),
+        _ => {
+            let lowest = Expr::Binary(BinaryOp::And, Box::new(exponent.clone()), Box::new(int(1)));
+            let most = b.bind("most", Type::scalar(s), int(62) + lowest);
+            (b.bind("exponent", Type::scalar(s), exponent.min(most)), 6)
+        }
+    };
+    let (mut power, mut result) = (base.clone(), int(1));
+    for bit in 0..bits {
+        let taken = Expr::Binary(BinaryOp::And, Box::new(exponent.clone()), Box::new(int(1 << bit)));
+        let taken = Expr::compare(CompareOp::Ne, taken, int(0));
+        result = b.bind("power", Type::scalar(s), Expr::select(taken, result.clone() * power.clone(), result));
+        if bit + 1 < bits {
+            power = b.bind("square", Type::scalar(s), power.clone() * power);
+        }
+    }
+    let Some(negative) = negative else { return result };
+    // Of a negative exponent the lowest bit is right, and the others make no difference to 1 and -1. Of a reciprocal nothing is left but where the base is 1 or -1, for which the lowest bit of the exponent decides.
+    let unit = Expr::compare(CompareOp::Eq, base.clone() * base, int(1));
+    Expr::select(negative, Expr::select(unit, result.clone(), int(0)), result)
 }
 
 /// The machine's minimum and maximum give the second operand where either is NaN; a constant first operand is enough.

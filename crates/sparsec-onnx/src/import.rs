@@ -25,6 +25,7 @@ mod normalize;
 mod pad;
 mod pool;
 mod quantize;
+mod quantize_microsoft;
 mod rearrange;
 mod recurrent;
 mod reduce;

@@ -72,6 +72,7 @@ fn binary(graph: &mut Graph, id: NodeId, op: BinaryOp, x: ValueId, y: ValueId) -
         (BinaryOp::Pow, Some(2.0)) => Some((Op::Binary(BinaryOp::Mul), vec![x, x])),
         (BinaryOp::Pow, Some(0.5)) => Some((Op::Unary(UnaryOp::Sqrt), vec![x])),
         (BinaryOp::Sub, _) => mapped(graph, y, |c| -c).map(|c| (Op::Binary(BinaryOp::Add), vec![x, c])),
+        (BinaryOp::Div, _) if is_rounded(graph, id) => None,
         (BinaryOp::Div, _) => mapped(graph, y, |c| 1.0 / c).map(|c| (Op::Binary(BinaryOp::Mul), vec![x, c])),
         _ => None,
     };
@@ -79,6 +80,15 @@ fn binary(graph: &mut Graph, id: NodeId, op: BinaryOp, x: ValueId, y: ValueId) -
         Some((op, operands)) => replace_node(graph, id, op, &operands).map(|_| true),
         None => Ok(false),
     }
+}
+
+/// Whether the last bit of a result decides which integer comes of it: a quotient must then stay one.
+fn is_rounded(graph: &Graph, id: NodeId) -> bool {
+    graph.users(graph.node(id).result()).into_iter().any(|user| match &graph.node(user).op {
+        Op::Unary(UnaryOp::Round | UnaryOp::Floor | UnaryOp::Ceil) => true,
+        Op::Cast(to) => !to.is_float(),
+        _ => false,
+    })
 }
 
 /// A new constant of `f` of each element; `None` where one is not finite.

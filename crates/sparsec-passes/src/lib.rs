@@ -34,6 +34,7 @@ mod remove_dead;
 mod simplify;
 mod simplify_control;
 mod tensor;
+mod widen_half;
 
 pub use canonicalise::canonicalise;
 pub use drop_unused_constants::drop_unused_constants;
@@ -51,3 +52,4 @@ pub use recognise_layer_norm::recognise_layer_norm;
 pub use recognise_softmax::recognise_softmax;
 pub use remove_dead::remove_dead;
 pub use simplify_control::simplify_control;
+pub use widen_half::widen_half;

@@ -39,6 +39,7 @@ passes! {
     PROPAGATE_SPARSITY = propagate_sparsity, "remove channels that are zero, constant or unused";
     SIMPLIFY_CONTROL = simplify_control, "inline branches that are known to be taken; constants into the graphs that use them";
     NORMALISE_CONTRACTIONS = normalise_contractions, "constant weights of contractions to the left, (outputs, inputs)";
+    WIDEN_HALF = widen_half, "products and sums of 16-bit floats in f32";
     DROP_UNUSED_CONSTANTS = drop_unused_constants, "let go of the bytes of constants that nothing uses";
 }
 
@@ -46,6 +47,7 @@ passes! {
 /// transposed only once they are as small as they get. Constants are let go where many were just replaced.
 pub const PIPELINE: &[Pass] = &[
     REMOVE_DEAD,
+    WIDEN_HALF,
     FOLD_CONSTANTS,
     SIMPLIFY_CONTROL,
     FOLD_CONSTANTS,

@@ -144,6 +144,8 @@ fn analyse(graph: &Graph, source: &Source<'_>, machine: &Machine) -> Result<Weig
     let data = source.data;
     match data.dtype {
         DType::F32 => analyse_as::<f32>(graph, source, machine),
+        // Kernels of other types take no format: one is looked at only where it is asked for.
+        _ if matches!(source.forced, None | Some(Format::Dense)) => dense_weight(source, 1.0),
         DType::F64 => analyse_as::<f64>(graph, source, machine),
         DType::I8 => analyse_as::<i8>(graph, source, machine),
         DType::U8 => analyse_as::<u8>(graph, source, machine),

@@ -5,10 +5,11 @@
 //! element, their addresses by the nearest inside.
 
 use sparsec_graph::{Dim, PoolAttrs, PoolKind};
-use sparsec_tir::{BinaryOp, BufferKind, CompareOp, Expr, Scalar, Type, load};
+use sparsec_tir::{BinaryOp, BufferKind, CompareOp, Expr, ReduceOp, Scalar, Type, load};
 
 use crate::context::{BuiltKernel, Context};
 use crate::kernels::band::Band;
+use crate::kernels::reduce::neutral;
 use crate::scalar::constant;
 use crate::target::TargetInfo;
 use crate::weight::Window;
@@ -41,7 +42,7 @@ pub(crate) fn pool_kernel(
     let acc = c.register("acc", Type::vector(elem, lanes), vec![]);
     let number = c.register("number", Type::vector(elem, lanes), vec![]);
     let max = attrs.kind == PoolKind::Max;
-    let neutral = if max { Expr::Float(f64::NEG_INFINITY, elem) } else { constant(0.0, elem).0 };
+    let neutral = if max { neutral(ReduceOp::Max, elem) } else { constant(0.0, elem).0 };
     let attribute = |v: &[i64], i: usize, default: i64| v.get(i).copied().unwrap_or(default);
     let pads = |i: usize| attrs.pads.get(i).copied().unwrap_or((0, 0));
     let step = |i: usize, from: Expr, k: Expr| {
@@ -125,7 +126,7 @@ fn max_pool_kernel(
     let shape = c.dims(y_shape);
     let y = c.buffer("y", elem, BufferKind::Output, shape, vec![]);
     let scratch = band.declare(&mut c, elem);
-    let least = Expr::Float(f64::NEG_INFINITY, elem);
+    let least = neutral(ReduceOp::Max, elem);
     band.for_each(&mut c, &y_shape[0], |c, task| {
         let image = [x_shape[1].clone(), x_shape[2].clone()];
         band.fill(c, task, (scratch, elem, &least), &image, &|row, col| load(x, vec![task.plane.clone(), row, col]));

@@ -9,7 +9,7 @@ use crate::scalar::constant;
 use crate::target::TargetInfo;
 
 /// The value that changes nothing, of a type.
-fn neutral(op: ReduceOp, s: Scalar) -> Expr {
+pub(crate) fn neutral(op: ReduceOp, s: Scalar) -> Expr {
     let bits = s.size() as u32 * 8;
     let (low, high) = match s.is_signed() {
         true => (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits)),

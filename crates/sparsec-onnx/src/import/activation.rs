@@ -50,9 +50,15 @@ pub(super) fn bias_gelu(cx: &mut Context, node: &Node<'_>) -> Results {
 
 /// `LeakyRelu`: `alpha x` below 0.
 pub(super) fn leaky_relu(cx: &mut Context, node: &Node<'_>) -> Results {
-    let x = node.input(0)?;
-    let negative = apply_scalar(cx, BinaryOp::Mul, x, node.float_or("alpha", 0.01)?)?;
-    where_negative(cx, x, negative, x)
+    Ok(vec![leaky(cx, node.input(0)?, node.float_or("alpha", 0.01)?)?])
+}
+
+/// `alpha x` below 0.
+pub(super) fn leaky(cx: &mut Context, x: Operand, alpha: f64) -> Result<Operand, Fault> {
+    let negative = apply_scalar(cx, BinaryOp::Mul, x, alpha)?;
+    let zero = cx.scalar(cx.dtype(x), 0.0);
+    let below = cx.append(Op::Binary(BinaryOp::Less), &[x, zero])?;
+    cx.append(Op::Where, &[below, negative, x])
 }
 
 /// `PRelu`: `slope x` below 0. Before operator set 7 a vector of slopes belongs to axis 1.

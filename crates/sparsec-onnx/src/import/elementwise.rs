@@ -117,7 +117,17 @@ pub(super) fn pow(cx: &mut Context, node: &Node<'_>) -> Results {
     let (x, mut y) = (node.input(0)?, node.input(1)?);
     let (base, exponent) = (cx.dtype(x), cx.dtype(y));
     if base.is_int() && exponent.is_float() {
-        return Err(Fault::unsupported("an integer to the power of a floating-point number"));
+        // In binary64, as NumPy computes it, and truncated; what is an integer but for rounding is that integer.
+        let (x, y) = (cx.append(Op::Cast(DType::F64), &[x])?, cx.append(Op::Cast(DType::F64), &[y])?);
+        let power = cx.append(Op::Binary(BinaryOp::Pow), &[x, y])?;
+        let nearest = cx.append(Op::Unary(UnaryOp::Round), &[power])?;
+        let off = cx.append(Op::Binary(BinaryOp::Sub), &[power, nearest])?;
+        let off = cx.append(Op::Unary(UnaryOp::Abs), &[off])?;
+        let size = cx.append(Op::Unary(UnaryOp::Abs), &[nearest])?;
+        let bound = apply_scalar(cx, BinaryOp::Mul, size, 1e-7)?;
+        let whole = cx.append(Op::Binary(BinaryOp::LessEqual), &[off, bound])?;
+        let power = cx.append(Op::Where, &[whole, nearest, power])?;
+        return Ok(vec![cx.append(Op::Cast(base), &[power])?]);
     }
     if base != exponent {
         y = match cx.number(y) {

@@ -1,6 +1,6 @@
 //! Reductions over axes.
 
-use sparsec_graph::{BinaryOp, Dim, Op, ReduceKind, TensorType, UnaryOp};
+use sparsec_graph::{BinaryOp, DType, Dim, Op, ReduceKind, TensorType, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::node::{Node, axes};
@@ -55,7 +55,10 @@ pub(super) fn reduce(cx: &mut Context, node: &Node<'_>) -> Results {
         let shape = if over.keep { vec![Dim::constant(1)] } else { Vec::new() };
         return Ok(vec![cx.add_ints(TensorType::new(cx.dtype(x), shape), vec![total])?]);
     }
-    Ok(vec![cx.append(Op::Reduce { kind, axes: over.axes, keep: over.keep }, &[x])?])
+    let truth = cx.dtype(x) == DType::Bool && matches!(kind, ReduceKind::Max | ReduceKind::Min);
+    let x = if truth { cx.append(Op::Cast(DType::U8), &[x])? } else { x };
+    let result = cx.append(Op::Reduce { kind, axes: over.axes, keep: over.keep }, &[x])?;
+    Ok(vec![if truth { cx.append(Op::Cast(DType::Bool), &[result])? } else { result }])
 }
 
 /// The reduction of a vector of known integers, as models use it to count elements.

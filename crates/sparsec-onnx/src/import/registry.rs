@@ -4,8 +4,8 @@ use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
     activation, attention, cast, constant, conv, einsum, elementwise, index, integer, loss, matmul, microsoft,
-    normalize, pad, pool, quantize, rearrange, recurrent, reduce, reshape, rotary, sequence, shape, signal, slice,
-    sort, trigonometry,
+    normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce, reshape, rotary, sequence, shape,
+    signal, slice, sort, trigonometry,
 };
 use crate::error::Fault;
 
@@ -45,11 +45,23 @@ pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
 const MICROSOFT: &[(&str, Handler)] = &[
     ("BiasAdd", microsoft::bias_add),
     ("BiasGelu", activation::bias_gelu),
+    ("DequantizeLinear", quantize::dequantize_linear),
+    ("DynamicQuantizeMatMul", quantize_microsoft::dynamic_matmul),
     ("EmbedLayerNormalization", microsoft::embed_layer_normalization),
     ("FastGelu", activation::fast_gelu),
     ("FusedMatMul", microsoft::fused_matmul),
     ("Gelu", activation::gelu),
+    ("MatMulIntegerToFloat", quantize_microsoft::matmul_to_float),
     ("MultiHeadAttention", attention::multi_head_attention),
+    ("QGemm", quantize_microsoft::gemm),
+    ("QLinearAdd", quantize_microsoft::binary),
+    ("QLinearConcat", quantize_microsoft::concat),
+    ("QLinearGlobalAveragePool", quantize_microsoft::unary),
+    ("QLinearLeakyRelu", quantize_microsoft::unary),
+    ("QLinearMul", quantize_microsoft::binary),
+    ("QLinearSigmoid", quantize_microsoft::unary),
+    ("QLinearSoftmax", quantize_microsoft::unary),
+    ("QuantizeLinear", quantize::quantize_linear),
     ("QuickGelu", activation::quick_gelu),
     ("RotaryEmbedding", rotary::rotary_embedding_of_microsoft),
     ("SimplifiedLayerNormalization", microsoft::rms_normalization),
