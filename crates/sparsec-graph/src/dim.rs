@@ -5,6 +5,8 @@
 //! are equal as polynomials compare equal: `2*(seq + 1)` is `2*seq + 2`. Coefficients saturate rather than overflow;
 //! what saturates is far beyond any extent that inference admits.
 
+mod bounds;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
