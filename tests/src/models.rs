@@ -146,6 +146,28 @@ pub fn perceptron() -> ModelProto {
     model
 }
 
+/// A detector in miniature: rows whose first element is positive are kept, and classified. How many there are depends on
+/// what the input holds. Outputs: scores `[kept, 3]`, and the number of rows kept.
+#[must_use]
+pub fn detector() -> ModelProto {
+    let mut random = Random::new(17);
+    let mut m = ModelBuilder::new("detector");
+    let x = m.input("x", &[Extent::Symbol("rows"), Extent::Fixed(5)]);
+    let (start, end, axis) = (m.integers(&[1], &[0]), m.integers(&[1], &[1]), m.integers(&[1], &[1]));
+    let first = m.node("Slice", &[&x, &start, &end, &axis], &[]);
+    let first = m.node("Squeeze", &[&first, &axis], &[]);
+    let first = m.node("Relu", &[&first], &[]);
+    let places = m.node("NonZero", &[&first], &[]);
+    let zero = m.integers(&[1], &[0]);
+    let places = m.node("Squeeze", &[&places, &zero], &[]);
+    let kept = m.node("Gather", &[&x, &places], &[]);
+    let w = m.weight(&[5, 3], &random.normal(0.5, 15));
+    m.node_named("MatMul", &[&kept, &w], &[], "scores");
+    m.node_named("Shape", &[&kept], &[], "shape");
+    m.output("scores", &[Extent::Symbol("kept"), Extent::Fixed(3)]);
+    m.finish()
+}
+
 /// All of them, with names.
 #[must_use]
 pub fn all() -> Vec<(&'static str, ModelProto)> {

@@ -72,3 +72,27 @@ fn two_compilations_give_identical_bytes() {
         }
     }
 }
+
+#[test]
+fn extents_that_depend_on_data() {
+    let bytes = proto::encode(&models::detector());
+    let graph = sparsec_onnx::read_bytes(bytes.clone().into(), None, &Default::default()).expect("reads");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut native = compile("detector", bytes, folder.path());
+    for (rows, seed) in [(9, 3), (1, 5), (40, 7), (9, 8)] {
+        let values = Random::new(seed).normal(1.0, rows * 5);
+        let input = Tensor::from_slice(&[rows as i64, 5], &values);
+        let got = native.run(std::slice::from_ref(&input)).expect("runs");
+        let expected = sparsec::graph::interpret(&graph, &[TensorData::f32(&[rows, 5], values.clone())]).expect("runs");
+        let kept = values.chunks(5).filter(|row| row[0] > 0.0).count();
+        assert_eq!(got[0].shape(), [kept as i64, 3]);
+        assert_eq!(native.result_shape(0).expect("an output"), [kept as i64, 3]);
+        let expected = expected[0].as_f32().expect("f32");
+        for (a, b) in got[0].as_slice::<f32>().expect("f32").iter().zip(expected.iter()) {
+            assert!((a - b).abs() <= 1e-5, "{a} is not {b}");
+        }
+    }
+    // No row is kept.
+    let none = Tensor::from_slice(&[4, 5], &[-1.0f32; 20]);
+    assert_eq!(native.run(&[none]).expect("runs")[0].shape(), [0, 3]);
+}

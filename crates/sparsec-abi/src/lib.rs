@@ -75,7 +75,7 @@ pub fn constant_symbol(model: &str, index: usize) -> String {
 pub const PROFILE_FUNCTION: &str = "profile";
 
 /// The exported functions of a model, without the prefix `NAME_`.
-pub const FUNCTIONS: [&str; 26] = [
+pub const FUNCTIONS: [&str; 27] = [
     "abi_version",
     "status_message",
     "context_bytes",
@@ -102,4 +102,5 @@ pub const FUNCTIONS: [&str; 26] = [
     "output_rank",
     "output_extents",
     "output_shape",
+    "result_shape",
 ];

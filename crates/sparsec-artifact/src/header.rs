@@ -161,6 +161,10 @@ const int64_t *NAME_output_extents(int32_t index);
 /* `rank` extents for these dimensions, one per symbol. */
 int32_t NAME_input_shape(const int64_t *dims, int32_t index, int64_t *shape);
 int32_t NAME_output_shape(const int64_t *dims, int32_t index, int64_t *shape);
+/* `rank` extents that output `index` got in the last run of the context. Where an extent depends on what the inputs hold,
+ * NAME_output_shape tells the largest, which the caller makes room for, and this the one that was found; the elements
+ * stand at the front of the memory, row-major in the shape that was found. */
+int32_t NAME_result_shape(const NAME_context *context, int32_t index, int64_t *shape);
 ";
 
 const PROFILE: &str = r"

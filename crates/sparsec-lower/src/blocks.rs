@@ -4,7 +4,7 @@
 //! it is used in every iteration, that is, over the whole range; one that an iteration makes anew lives within it.
 
 use sparsec_graph::{Dim, Symbol};
-use sparsec_tir::{Expr, Location, LoopStep, Step, TripCount};
+use sparsec_tir::{Expr, FindStep, Location, LoopStep, Step, TripCount};
 
 use crate::lowering::Place;
 
@@ -35,6 +35,11 @@ pub(crate) enum PlannedStep {
         condition: Option<(Place, Place)>,
         index: Option<Place>,
         body: Vec<PlannedStep>,
+    },
+    /// An extent that the kernels before have found out.
+    Find {
+        symbol: Symbol,
+        from: Place,
     },
 }
 
@@ -135,15 +140,15 @@ impl Blocks {
     }
 
     /// The steps of the program.
-    pub(crate) fn program_steps(&self, expr: &dyn Fn(&Dim) -> Expr, place: &dyn Fn(&Place) -> Location) -> Vec<Step> {
-        self.open.first().map_or_else(Vec::new, |block| program_steps(block, expr, place))
+    pub(crate) fn program_steps(&self, translate: &dyn Translate) -> Vec<Step> {
+        self.open.first().map_or_else(Vec::new, |block| program_steps(block, translate))
     }
 }
 
 fn collect_trips<'a>(steps: &'a [PlannedStep], trips: &mut Vec<&'a Dim>) {
     for step in steps {
         match step {
-            PlannedStep::Launch(_) => {}
+            PlannedStep::Launch(_) | PlannedStep::Find { .. } => {}
             PlannedStep::If { then, otherwise, .. } => {
                 collect_trips(then, trips);
                 collect_trips(otherwise, trips);
@@ -158,25 +163,34 @@ fn collect_trips<'a>(steps: &'a [PlannedStep], trips: &mut Vec<&'a Dim>) {
     }
 }
 
-fn program_steps(steps: &[PlannedStep], expr: &dyn Fn(&Dim) -> Expr, place: &dyn Fn(&Place) -> Location) -> Vec<Step> {
+/// How what is planned is said in a program.
+pub(crate) trait Translate {
+    fn expr(&self, dim: &Dim) -> Expr;
+    fn place(&self, place: Place) -> Location;
+    fn find(&self, symbol: &Symbol, from: Place) -> FindStep;
+}
+
+fn program_steps(steps: &[PlannedStep], translate: &dyn Translate) -> Vec<Step> {
+    let place = |place: &Place| translate.place(*place);
     let step = |step: &PlannedStep| match step {
         PlannedStep::Launch(index) => Step::Launch(*index),
         PlannedStep::If { condition, then, otherwise } => Step::If {
             condition: place(condition),
-            then: program_steps(then, expr, place),
-            otherwise: program_steps(otherwise, expr, place),
+            then: program_steps(then, translate),
+            otherwise: program_steps(otherwise, translate),
         },
         PlannedStep::Loop { counter, trip, condition, index, body } => Step::Loop(Box::new(LoopStep {
             counter: *counter,
             trip: match trip {
-                PlannedTrip::Known(trip) => TripCount::Expr(expr(trip)),
+                PlannedTrip::Known(trip) => TripCount::Expr(translate.expr(trip)),
                 PlannedTrip::Load(from) => TripCount::Load(place(from)),
                 PlannedTrip::Unbounded => TripCount::Unbounded,
             },
             condition: condition.as_ref().map(|(before, after)| (place(before), place(after))),
-            index: index.as_ref().map(place),
-            body: program_steps(body, expr, place),
+            index: index.as_ref().map(&place),
+            body: program_steps(body, translate),
         })),
+        PlannedStep::Find { symbol, from } => Step::Find(Box::new(translate.find(symbol, *from))),
     };
     steps.iter().map(step).collect()
 }

@@ -3,13 +3,26 @@
 //! `Slice(table, 0:seq)` of a table of 512 rows is fine as long as `seq` is at most 512, and nothing in the types says so.
 //! Where interval arithmetic over the symbols can't prove such a condition, it goes into the program.
 
-use sparsec_graph::{Atom, Dim, SliceAxis};
+use sparsec_graph::{Atom, Dim, SliceAxis, Symbol};
+use sparsec_tir::Constraint;
+
+use crate::context::program_expr;
 
 /// A condition: `at_least_zero >= 0`.
 pub(crate) struct Condition {
     pub(crate) at_least_zero: Dim,
     /// What it is for, as part of a sentence.
     pub(crate) reason: String,
+}
+
+impl Condition {
+    /// As the program says it, over these symbols.
+    pub(crate) fn constraint(&self, symbols: &[Symbol]) -> Constraint {
+        Constraint {
+            expr: program_expr(&self.at_least_zero, symbols),
+            message: format!("{}, which needs {} >= 0", self.reason, self.at_least_zero),
+        }
+    }
 }
 
 /// The conditions under which a slice of an axis of `extent` stays inside it. An empty slice does, wherever it starts.

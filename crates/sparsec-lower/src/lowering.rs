@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use sparsec_graph::{Def, Dim, Graph, NodeId, Op, Pages, Symbol, ValueId};
+use sparsec_graph::{Count, Def, Dim, Graph, Node, NodeId, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Kernel, Launch, Port, Program, expand_math,
-    lower_to_flat,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, FindStep, Kernel, Launch, Location, Port, Program,
+    expand_math, lower_to_flat,
 };
 
-use crate::blocks::{Blocks, counter_symbol, is_counter};
+use crate::blocks::{Blocks, PlannedStep, Translate, counter_symbol, is_counter};
 use crate::constraint::{Condition, equal, is_never_negative, slice_stays_inside};
 use crate::context::{BuiltKernel, program_expr, scalar_of};
 use crate::coordinate::CoordinateDump;
@@ -117,6 +117,8 @@ pub(crate) struct Lowering<'g> {
     known: BTreeMap<String, u32>,
     launches: Vec<PlannedLaunch>,
     conditions: Vec<Condition>,
+    /// The extents that kernels find out, in order, with the largest values over the symbols of inputs.
+    found: Vec<(Symbol, Dim)>,
 }
 
 /// Lowers a graph whose weights have formats.
@@ -148,6 +150,7 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
         known: BTreeMap::new(),
         launches: Vec::new(),
         conditions: Vec::new(),
+        found: Vec::new(),
     };
     l.place_outputs();
     l.lower_nodes()?;
@@ -171,7 +174,7 @@ impl<'g> Lowering<'g> {
     fn lower_nodes(&mut self) -> Result<(), LowerError> {
         let graph = self.graph;
         for id in graph.topological_order() {
-            self.require_extents(id);
+            self.require_extents(id)?;
             lower_node(self, id)?;
             // Its weights were looked at, and are next needed when they are written.
             graph.release_pages();
@@ -202,11 +205,39 @@ impl<'g> Lowering<'g> {
         Ok(outputs)
     }
 
+    /// Takes the capacities of extents down that a node will find out; before its results get their memory.
+    pub(crate) fn declare_found(&mut self, node: &Node, counts: &[Count]) -> Result<(), LowerError> {
+        for count in counts {
+            let most =
+                self.most(&count.capacity).ok_or_else(|| LowerError::unsupported(node, "its extent has no bound"))?;
+            self.found.push((count.symbol.clone(), most));
+        }
+        Ok(())
+    }
+
+    /// Says that the launch before has left an extent at `from`.
+    pub(crate) fn find(&mut self, symbol: &Symbol, from: Place) {
+        self.touch_after(from);
+        self.blocks.push(PlannedStep::Find { symbol: symbol.clone(), from });
+    }
+
+    /// The largest value of an extent, as far as it depends on what kernels find out.
+    fn most(&self, dim: &Dim) -> Option<Dim> {
+        if self.found.is_empty() {
+            return Some(dim.clone());
+        }
+        dim.upper_bound(&self.found.iter().cloned().collect())
+    }
+
     /// Demands what a node takes for granted of extents that are open.
-    fn require_extents(&mut self, id: NodeId) {
+    fn require_extents(&mut self, id: NodeId) -> Result<(), LowerError> {
         let node = self.graph.node(id);
         for &result in &node.results {
             for extent in &self.graph.ty(result).shape {
+                if self.most(extent).is_none() {
+                    let reason = format!("nothing bounds the extent {extent}, which is found out at run time");
+                    return Err(LowerError::unsupported(node, reason));
+                }
                 let reason = format!("`{}` has the shape {}", node.name, self.graph.ty(result));
                 self.require([Condition { at_least_zero: extent.clone(), reason }]);
             }
@@ -224,6 +255,7 @@ impl<'g> Lowering<'g> {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// Keeps the conditions that don't hold by themselves, each once.
@@ -294,6 +326,8 @@ impl<'g> Lowering<'g> {
 
     /// Memory for a value that is no value of the graph.
     pub(crate) fn temporary(&mut self, bytes: Dim) -> Place {
+        // `require_extents` has refused extents without bound.
+        let bytes = self.most(&bytes).unwrap_or(bytes);
         self.temporaries.push(Temporary { bytes, region: self.blocks.region() });
         Place::Temporary(self.temporaries.len() as u32 - 1)
     }
@@ -407,6 +441,7 @@ impl<'g> Lowering<'g> {
         let mut symbols = self.symbols();
         let symbol_count = symbols.len();
         symbols.extend((0..self.blocks.counters).map(counter_symbol));
+        symbols.extend(self.found.iter().map(|(symbol, _)| symbol.clone()));
         let expr = |d: &Dim| program_expr(d, &symbols);
         let mut lifetimes: Vec<Lifetime> =
             self.temporaries.iter().map(|t| Lifetime { bytes: t.bytes.clone(), first: usize::MAX, last: 0 }).collect();
@@ -427,20 +462,14 @@ impl<'g> Lowering<'g> {
         let memory = plan(&lifetimes);
         let port = |name: &str, value: ValueId| {
             let ty = self.graph.ty(value);
-            let shape = ty.shape.iter().map(expr).collect();
+            let shape = ty.shape.iter().map(|d| expr(&self.most(d).unwrap_or_else(|| d.clone()))).collect();
             Port { name: name.to_owned(), elem: scalar_of(ty.dtype), dtype: ty.dtype.name(), shape }
         };
-        let argument = |place: &Place| {
-            let (base, offset) = self.base(*place);
-            let argument = match base {
-                Place::Input(i) => Argument::Input(i),
-                Place::Output(i) => Argument::Output(i),
-                Place::Constant(i) => Argument::Constant(i),
-                // Views of views don't exist.
-                Place::Temporary(i) | Place::View(i) => Argument::Arena(i),
-            };
-            (argument, expr(&offset))
-        };
+        let (later, at_once): (Vec<&Condition>, Vec<&Condition>) =
+            self.conditions.iter().partition(|c| self.last_found(&c.at_least_zero).is_some());
+        let translator = Translator { lowering: &self, symbols: &symbols, later };
+        let argument = |place: &Place| translator.place(*place);
+        let result_shape = |value: ValueId| self.graph.ty(value).shape.iter().map(expr).collect();
         let program = Program {
             name: self.graph.name().to_owned(),
             symbols: symbols.iter().take(symbol_count).map(|s| s.name().to_owned()).collect(),
@@ -467,18 +496,17 @@ impl<'g> Lowering<'g> {
                     arguments: l.places.iter().map(argument).collect(),
                 })
                 .collect(),
-            steps: self.blocks.program_steps(&expr, &argument),
+            steps: self.blocks.program_steps(&translator),
             counters: self.blocks.counters,
-            kernels: self.flat,
-            constraints: self
-                .conditions
-                .iter()
-                .map(|c| Constraint {
-                    expr: expr(&c.at_least_zero),
-                    message: format!("{}, which needs {} >= 0", c.reason, c.at_least_zero),
-                })
-                .collect(),
+            found: self.found.iter().map(|(symbol, _)| symbol.name().to_owned()).collect(),
+            result_shapes: match self.found.is_empty() {
+                true => Vec::new(),
+                false => self.graph.outputs().iter().map(|(_, v)| result_shape(*v)).collect(),
+            },
+            constraints: at_once.into_iter().map(|c| c.constraint(&symbols)).collect(),
+            kernels: Vec::new(),
         };
+        let program = Program { kernels: self.flat, ..program };
         Lowered {
             program,
             data: Constants { tables: self.tables, pages: self.graph.pages().cloned() },
@@ -499,6 +527,48 @@ impl<'g> Lowering<'g> {
         let offsets = self.views.iter().map(|(_, offset)| offset);
         let all = params.chain(temporaries).chain(offsets).chain(conditions).chain(self.blocks.trips());
         all.for_each(|d| d.collect_symbols(&mut symbols));
-        symbols.into_iter().filter(|s| !is_counter(s)).collect()
+        let is_found = |s: &Symbol| self.found.iter().any(|(found, _)| found == s);
+        symbols.into_iter().filter(|s| !is_counter(s) && !is_found(s)).collect()
+    }
+
+    /// The extent in an expression that is found out last, by number.
+    fn last_found(&self, dim: &Dim) -> Option<usize> {
+        let mut symbols = BTreeSet::new();
+        dim.collect_symbols(&mut symbols);
+        self.found.iter().rposition(|(symbol, _)| symbols.contains(symbol))
+    }
+}
+
+/// Says what was planned in terms of the program.
+struct Translator<'a, 'g> {
+    lowering: &'a Lowering<'g>,
+    /// The program's symbols, counters and extents that are found out.
+    symbols: &'a [Symbol],
+    /// The conditions that can't be checked before extents are found out.
+    later: Vec<&'a Condition>,
+}
+
+impl Translate for Translator<'_, '_> {
+    fn expr(&self, dim: &Dim) -> Expr {
+        program_expr(dim, self.symbols)
+    }
+
+    fn place(&self, place: Place) -> Location {
+        let (base, offset) = self.lowering.base(place);
+        let argument = match base {
+            Place::Input(i) => Argument::Input(i),
+            Place::Output(i) => Argument::Output(i),
+            Place::Constant(i) => Argument::Constant(i),
+            // Views of views don't exist.
+            Place::Temporary(i) | Place::View(i) => Argument::Arena(i),
+        };
+        (argument, self.expr(&offset))
+    }
+
+    fn find(&self, symbol: &Symbol, from: Place) -> FindStep {
+        let found = self.lowering.found.iter().position(|(s, _)| s == symbol).unwrap_or(usize::MAX);
+        let due = self.later.iter().filter(|c| self.lowering.last_found(&c.at_least_zero) == Some(found));
+        let constraints = due.map(|c| c.constraint(self.symbols)).collect();
+        FindStep { found: found as u32, from: self.place(from), constraints }
     }
 }

@@ -120,6 +120,48 @@ fn loops() {
 }
 
 #[test]
+fn extents_that_are_found_out() {
+    check(
+        r#"graph @g {
+  input %0 "x": f32[rows, 5]
+  const %1 "w" = f32[3, 5] random(seed=1, density=0.6)
+  %2, %3 = loops (%0) params [rows] gives [f32[kept, 5], i64[]] counts [(kept, rows)] {
+    // The rows whose first element is positive.
+    kernel keep position (n) {
+      input x: f32[n, 5]
+      output y: f32[n, 5]
+      output count: i64[]
+      reg at: i64
+      at = 0
+      for i in 0..n {
+        if x[i, 0] > 0.0 {
+          for j in 0..5 {
+            y[at, j] = x[i, j]
+          }
+          at = at + 1
+        }
+      }
+      count[] = at
+    }
+  }
+  %4 = contract "mk,bk->bm" (%1, %2)
+  %5 = transpose (%4) perm [1, 0]
+  %6 = slice (%2) ranges [(0, kept, 1), (4, 5, -1)]
+  %7 = shape_of () of [kept, rows - kept, 2*kept + 1]
+  %8 = reshape (%2) to [5*kept]
+  %9 = reduce sum (%8) axes [0] keep false
+  output "y" = %4
+  output "yt" = %5
+  output "shape" = %7
+  output "sum" = %9
+  output "all" = %8
+  output "turned" = %6
+}"#,
+        &[("rows", 23)],
+    );
+}
+
+#[test]
 fn lines() {
     for axis in 0..3 {
         check(

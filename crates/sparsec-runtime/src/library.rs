@@ -72,4 +72,5 @@ functions! {
     output_rank: unsafe extern "C" fn(i32) -> i32,
     output_extents: unsafe extern "C" fn(i32) -> *const i64,
     output_shape: unsafe extern "C" fn(*const i64, i32, *mut i64) -> i32,
+    result_shape: unsafe extern "C" fn(Context, i32, *mut i64) -> i32,
 }

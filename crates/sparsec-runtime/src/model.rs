@@ -157,10 +157,29 @@ impl Model {
             outputs.push(Tensor::zeros(port.dtype, &shape).ok_or(too_large)?);
         }
         self.run_into(inputs, &mut outputs)?;
+        for (i, output) in outputs.iter_mut().enumerate() {
+            output.cut(&self.result_shape(i)?);
+        }
         Ok(outputs)
     }
 
-    /// Runs the model into tensors of the right shape: allocates nothing once the arena is large enough.
+    /// The extents that an output got in the last run. They differ from those of the tensor that was given where they
+    /// depend on what the inputs hold; the elements then stand at its front.
+    ///
+    /// # Errors
+    /// When the model has no such output.
+    pub fn result_shape(&self, index: usize) -> Result<Vec<i64>, RuntimeError> {
+        let rank = self.outputs.get(index).map_or(0, |port| port.extents.len());
+        let mut shape = vec![0i64; rank.max(1)];
+        // SAFETY: the context is ours, and there is room for the rank.
+        let status = unsafe { (self.functions.result_shape)(self.context, index as i32, shape.as_mut_ptr()) };
+        check("result_shape", status)?;
+        shape.truncate(rank);
+        Ok(shape)
+    }
+
+    /// Runs the model into tensors of the right shape: allocates nothing once the arena is large enough. Where extents
+    /// depend on what the inputs hold, the tensors have the largest; see [`Model::result_shape`].
     ///
     /// # Errors
     /// When inputs or outputs do not fit the model.

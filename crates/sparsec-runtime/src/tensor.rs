@@ -131,6 +131,16 @@ impl Tensor {
         tensor
     }
 
+    /// Keeps the elements at the front that fit a shape of the same rank. A shape that has more elements changes nothing.
+    pub(crate) fn cut(&mut self, shape: &[i64]) {
+        let extents = shape.iter().map(|&d| usize::try_from(d).ok());
+        let bytes = extents.chain([Some(self.dtype.size())]).try_fold(1usize, |n, d| n.checked_mul(d?));
+        if let Some(bytes) = bytes.filter(|&bytes| bytes <= self.bytes) {
+            self.shape = shape.to_vec();
+            self.bytes = bytes;
+        }
+    }
+
     /// The element type.
     #[must_use]
     pub fn dtype(&self) -> DType {

@@ -33,8 +33,8 @@ pub use math::expand_math;
 pub use parse::{AnyKernel, ParseError, parse_coordinate, parse_kernel, parse_kernels};
 pub use print::{is_identifier, print_coordinate, print_kernel};
 pub use program::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Launch, Location, LoopStep, Port, Program, Step,
-    TripCount, kernel_scratch_bytes,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, FindStep, Launch, Location, LoopStep, Port, Program,
+    Step, TripCount, kernel_scratch_bytes,
 };
 pub use types::{Scalar, Type};
 pub use verify::{

@@ -29,6 +29,12 @@ pub struct Program {
     pub steps: Vec<Step>,
     /// How many loops count: see [`LoopStep::counter`].
     pub counters: u32,
+    /// Names of the extents that kernels find out. In params, offsets and [`Program::result_shapes`], extent `f` is
+    /// `Param(symbols + counters + f)` once a [`FindStep`] has read it.
+    pub found: Vec<String>,
+    /// For each output the extents that it has after a run, where those of its port are only the largest that they can
+    /// be. Empty where nothing is found out.
+    pub result_shapes: Vec<Vec<Expr>>,
     /// What must hold of the symbols before anything is run.
     pub constraints: Vec<Constraint>,
 }
@@ -118,6 +124,19 @@ pub enum Step {
     },
     /// Steps again and again.
     Loop(Box<LoopStep>),
+    /// An extent that a kernel has found out is read.
+    Find(Box<FindStep>),
+}
+
+/// The reading of an extent that depends on data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FindStep {
+    /// Index into [`Program::found`].
+    pub found: u32,
+    /// Where it is, an `i64`.
+    pub from: Location,
+    /// What must hold for the run to go on.
+    pub constraints: Vec<Constraint>,
 }
 
 /// A buffer, and a byte offset into it.

@@ -231,6 +231,8 @@ fn programs_run_their_launches() {
         launches: vec![launch(Argument::Input(0), Argument::Arena(0)), launch(Argument::Arena(0), Argument::Output(0))],
         steps: Step::sequence(2),
         counters: 0,
+        found: Vec::new(),
+        result_shapes: Vec::new(),
         constraints: vec![Constraint { expr: Expr::int(3) - n(), message: "at most 3".to_owned() }],
     };
     let constants = Constants([9.0_f32, 1.5].iter().flat_map(|v| v.to_le_bytes()).collect());

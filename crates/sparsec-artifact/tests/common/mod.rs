@@ -124,6 +124,8 @@ pub(crate) fn program(name: &str) -> Program {
         ],
         steps: Step::sequence(2),
         counters: 0,
+        found: Vec::new(),
+        result_shapes: Vec::new(),
         constraints: vec![Constraint {
             expr: Expr::binary(BinaryOp::Sub, Expr::int(MAX_ROWS), batch()),
             message: format!("at most {MAX_ROWS} rows"),

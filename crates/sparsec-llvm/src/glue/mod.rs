@@ -74,8 +74,16 @@ mod field {
 impl Glue<'_, '_> {
     /// Bytes of a context.
     fn context_bytes(&self) -> i64 {
-        let times = if self.profile { self.program.launches.len() as i64 * 8 } else { 0 };
-        sparsec_abi::CONTEXT_BYTES as i64 + times
+        let extents: usize = self.program.outputs.iter().map(|port| port.shape.len()).sum();
+        self.result_shape(0) + extents as i64 * 8
+    }
+
+    /// Byte offset in a context of the extents that output `index` got in the last run, `i64` each. They lie behind the
+    /// times.
+    fn result_shape(&self, index: usize) -> i64 {
+        let times = if self.profile { self.program.launches.len() } else { 0 };
+        let before: usize = self.program.outputs.iter().take(index).map(|port| port.shape.len()).sum();
+        field::TIMES + (times + before) as i64 * 8
     }
 
     /// A name with the model's prefix.

@@ -37,7 +37,33 @@ impl<'c> Glue<'_, 'c> {
         let names: Vec<_> = program.symbols.iter().map(|s| self.text(s)).collect();
         self.emit_pointer_table("symbol_name", &names)?;
         self.emit_ports("input", &program.inputs)?;
-        self.emit_ports("output", &program.outputs)
+        self.emit_ports("output", &program.outputs)?;
+        self.emit_result_shape()
+    }
+
+    /// `int32_t NAME_result_shape(const NAME_context* context, int32_t index, int64_t* shape)`.
+    fn emit_result_shape(&self) -> Emit<()> {
+        let cx = self.cx;
+        let i32_type = cx.context.i32_type();
+        let params = [pointer(cx).into(), i32_type.into(), pointer(cx).into()];
+        let mut f = Fun::status(cx, &self.name("result_shape"), Seen::Exported, &params);
+        let (context, index, shape) = (f.pointer(0)?, f.int(1)?, f.pointer(2)?);
+        f.require_pointer(context)?;
+        let known = f.compare(IntPredicate::ULT, index, f.i32(self.program.outputs.len() as i64))?;
+        f.require(known, Status::Index)?;
+        f.require_pointer(shape)?;
+        for (i, port) in self.program.outputs.iter().enumerate() {
+            let this = f.compare(IntPredicate::EQ, index, f.i32(i as i64))?;
+            f.when(this, |f| {
+                for d in 0..port.shape.len() as i64 {
+                    let extent = f.load_i64(context, self.result_shape(i) + d * 8)?;
+                    f.store(extent, shape, d * 8)?;
+                }
+                Ok(())
+            })?;
+        }
+        f.finish_ok()?;
+        Ok(())
     }
 
     fn emit_ports(&self, kind: &str, ports: &[Port]) -> Emit<()> {

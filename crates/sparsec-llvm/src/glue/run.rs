@@ -6,7 +6,7 @@ use inkwell::types::FunctionType;
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, GlobalVisibility, IntPredicate};
 use sparsec_abi::Status;
-use sparsec_tir::{Argument, Expr, Location, LoopStep, Step, TripCount};
+use sparsec_tir::{Argument, Expr, FindStep, Location, LoopStep, Step, TripCount};
 
 use super::check::tensor;
 use super::function::{Fun, Seen};
@@ -27,7 +27,7 @@ mod job {
 
 /// Where things lie while the launches of a run are emitted.
 struct Places<'c> {
-    /// The symbols, then the iterations of the loops.
+    /// The symbols, then the iterations of the loops, then the extents that were found out.
     symbols: Vec<IntValue<'c>>,
     context: PointerValue<'c>,
     scratch: PointerValue<'c>,
@@ -97,7 +97,7 @@ impl<'c> Glue<'_, 'c> {
         let rounded = cx.builder.build_int_add(arena_bytes, cx.int(63), "")?;
         let rounded = cx.builder.build_and(rounded, cx.int(-64), "")?;
         let scratch = cx.byte_address(arena, rounded)?;
-        symbols.resize(program.symbols.len() + program.counters as usize, cx.int(0));
+        symbols.resize(program.symbols.len() + program.counters as usize + program.found.len(), cx.int(0));
         let mut places = Places {
             symbols,
             context,
@@ -117,6 +117,7 @@ impl<'c> Glue<'_, 'c> {
             places.clock = Some(self.start_clock(&f, context)?);
         }
         self.emit_steps(&mut f, &program.steps, kernels, &mut places)?;
+        self.emit_result_shapes(&f, &places)?;
         let inner = f.finish_ok()?;
         self.emit_held("run", inner)
     }
@@ -151,6 +152,37 @@ impl<'c> Glue<'_, 'c> {
                     self.cx.builder.position_at_end(after);
                 }
                 Step::Loop(step) => self.emit_loop(f, step, kernels, places)?,
+                Step::Find(step) => self.emit_find(f, step, places)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an extent that a kernel has found out, and checks what depends on it.
+    fn emit_find(&self, f: &mut Fun<'_, 'c>, step: &FindStep, places: &mut Places<'c>) -> Emit<()> {
+        let at = self.program.symbols.len() + self.program.counters as usize + step.found as usize;
+        let value = f.load_i64(self.address(&step.from, places)?, 0)?;
+        match places.symbols.get_mut(at) {
+            Some(slot) => *slot = value,
+            None => return invalid(format!("there is no extent {}", step.found)),
+        }
+        for constraint in &step.constraints {
+            let mut eval = Symbolic::new(self.cx, &places.symbols);
+            let value = eval.eval(&constraint.expr)?;
+            let good = f.compare(IntPredicate::SGE, value, self.cx.int(0))?;
+            let good = self.cx.builder.build_and(good, eval.fits()?, "")?;
+            f.require(good, Status::OutOfRange)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the extents of the outputs in the context, for `result_shape`.
+    fn emit_result_shapes(&self, f: &Fun<'_, 'c>, places: &Places<'c>) -> Emit<()> {
+        for (i, port) in self.program.outputs.iter().enumerate() {
+            let shape = self.program.result_shapes.get(i).unwrap_or(&port.shape);
+            for (d, extent) in shape.iter().enumerate() {
+                let value = Symbolic::new(self.cx, &places.symbols).eval(extent)?;
+                f.store(value, places.context, self.result_shape(i) + d as i64 * 8)?;
             }
         }
         Ok(())
@@ -166,7 +198,7 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let at = i64::from(step.counter) * 8;
         let number = self.program.symbols.len() + step.counter as usize;
-        if number >= places.symbols.len() {
+        if number >= self.program.symbols.len() + self.program.counters as usize {
             return invalid(format!("there is no counter {}", step.counter));
         }
         let trip = match &step.trip {

@@ -68,6 +68,7 @@ fn launch_node(
 /// The node carries its kernel.
 fn lower_loops(l: &mut Lowering<'_>, id: NodeId, spec: &LoopsSpec) -> Result<(), LowerError> {
     let node = l.graph.node(id);
+    l.declare_found(node, &spec.counts)?;
     let (mut operands, mut results) = (node.operands.iter(), node.results.iter());
     let mut places = Vec::new();
     for buffer in &spec.kernel.buffers {
@@ -80,7 +81,13 @@ fn lower_loops(l: &mut Lowering<'_>, id: NodeId, spec: &LoopsSpec) -> Result<(),
         places.push(l.place(*value));
     }
     let built = BuiltKernel { kernel: spec.kernel.clone(), params: spec.params.clone() };
-    l.launch(built, &node.name, places, &BTreeMap::new())
+    l.launch(built, &node.name, places, &BTreeMap::new())?;
+    let first = node.results.len().saturating_sub(spec.counts.len());
+    for (count, &result) in spec.counts.iter().zip(&node.results[first..]) {
+        let from = l.place(result);
+        l.find(&count.symbol, from);
+    }
+    Ok(())
 }
 
 /// Adds a launch that copies a value.

@@ -2,7 +2,8 @@
 
 use super::{BufferData, InterpError, eval::eval_int, run_kernel};
 use crate::{
-    Argument, BufferKind, ConstantData, Constraint, Expr, Launch, Location, LoopStep, Program, Scalar, Step, TripCount,
+    Argument, BufferKind, ConstantData, Constraint, Expr, FindStep, Launch, Location, LoopStep, Program, Scalar, Step,
+    TripCount,
 };
 
 impl Program {
@@ -14,7 +15,7 @@ impl Program {
 }
 
 /// Runs a program. `inputs` are the model's inputs in order, `symbols` the values of its run-time dimensions; the
-/// outputs are in the model's order.
+/// outputs are in the model's order, cut to the extents that were found out.
 ///
 /// # Errors
 /// When an argument doesn't fit, a constant can't be read, or a kernel fails.
@@ -71,8 +72,14 @@ pub fn run_program(
         memory.constants.push(bytes);
     }
     let mut run = Run { program, memory, values: symbols.to_vec() };
-    run.values.resize(symbols.len() + program.counters as usize, 0);
+    run.values.resize(symbols.len() + program.counters as usize + program.found.len(), 0);
     run.steps(&program.steps)?;
+    for (output, shape) in program.result_shapes.iter().enumerate() {
+        let elements = shape.iter().try_fold(1_usize, |n, d| Ok(n.saturating_mul(run.int(d)?.max(0) as usize)))?;
+        if let (Some(bytes), Some(port)) = (run.memory.outputs.get_mut(output), program.outputs.get(output)) {
+            bytes.truncate(elements.saturating_mul(port.elem.size()));
+        }
+    }
     let memory = run.memory;
     let elems = program.outputs.iter().map(|p| p.elem);
     Ok(memory
@@ -87,7 +94,7 @@ pub fn run_program(
 struct Run<'p> {
     program: &'p Program,
     memory: Memory,
-    /// Symbols, then counters.
+    /// Symbols, then counters, then extents that were found out.
     values: Vec<i64>,
 }
 
@@ -115,6 +122,22 @@ impl Run<'_> {
                     self.steps(if holds { then } else { otherwise })?;
                 }
                 Step::Loop(step) => self.looped(step)?,
+                Step::Find(step) => self.find(step)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, step: &FindStep) -> Result<(), InterpError> {
+        let value = i64::from_le_bytes(self.read(&step.from)?);
+        let at = self.program.symbols.len() + self.program.counters as usize + step.found as usize;
+        match self.values.get_mut(at) {
+            Some(slot) => *slot = value,
+            None => return Err(self.unsupported(format!("there is no extent {}", step.found))),
+        }
+        for constraint in &step.constraints {
+            if self.int(&constraint.expr)? < 0 {
+                return Err(self.unsupported(format!("the dimensions are out of range: {}", constraint.message)));
             }
         }
         Ok(())
