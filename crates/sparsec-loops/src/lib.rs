@@ -13,16 +13,22 @@
 //! - Scratch memory has constant extents. What depends on symbols is a further result that nobody uses.
 
 mod arg;
+mod compress;
 mod iota;
 mod lines;
 mod nonzero;
+mod suppress;
 mod top_k;
+mod unique;
 
 pub use arg::{Extreme, arg_extreme};
+pub use compress::compress;
 pub use iota::iota;
 pub use lines::Lines;
 pub use nonzero::nonzero;
+pub use suppress::{Suppression, suppress};
 pub use top_k::top_k;
+pub use unique::unique;
 
 use sparsec_tir::{CompareOp, Expr};
 

@@ -3,7 +3,7 @@
 use sparsec_graph::{
     BinaryOp, DType, Dim, Graph, LoopsSpec, Node, Op, Symbol, TensorData, TensorType, interpret, parse, verify,
 };
-use sparsec_loops::{Extreme, arg_extreme, iota, nonzero, top_k};
+use sparsec_loops::{Extreme, Suppression, arg_extreme, compress, iota, nonzero, suppress, top_k, unique};
 
 /// Runs a kernel on inputs, as the only node of a graph.
 #[track_caller]
@@ -113,4 +113,60 @@ fn what_is_computed_from_found_extents_has_them() {
 fn numbers_from_zero_on() {
     assert_eq!(run(iota(&Dim::constant(4)), &[])[0].as_i64(), Some(vec![0, 1, 2, 3]));
     assert_eq!(run(iota(&Dim::constant(0)), &[])[0].as_i64(), Some(vec![]));
+}
+
+#[test]
+fn conditions_pick_slices() {
+    let x = TensorData::f32(&[2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    for (axis, condition, shape, values) in [
+        (Some(1), vec![0u8, 1, 1], vec![2, 2], vec![2.0, 3.0, 5.0, 6.0]),
+        (Some(0), vec![0, 1], vec![1, 3], vec![4.0, 5.0, 6.0]),
+        (None, vec![0, 1, 0, 0, 1], vec![2], vec![2.0, 5.0]),
+        (Some(1), vec![0, 0, 0], vec![2, 0], vec![]),
+    ] {
+        let condition = TensorData::from_vec(DType::Bool, &[condition.len()], condition);
+        let spec = compress(&x.ty(), &condition.ty(), axis, &Symbol::new("k"));
+        let result = run(spec, &[x.clone(), condition]);
+        assert_eq!((&result[0].shape, result[0].as_f32().as_deref()), (&shape, Some(values.as_slice())), "{axis:?}");
+    }
+}
+
+#[test]
+fn different_elements_and_slices() {
+    let x = TensorData::f32(&[5], vec![3.0, 1.0, 3.0, 2.0, 1.0]);
+    let ints = |t: &TensorData| t.as_i64().expect("integers");
+    for (sorted, values, first, often, which) in [
+        (true, [1.0, 2.0, 3.0], vec![1, 3, 0], vec![2, 1, 2], vec![2, 0, 2, 1, 0]),
+        (false, [3.0, 1.0, 2.0], vec![0, 1, 3], vec![2, 2, 1], vec![0, 1, 0, 2, 1]),
+    ] {
+        let result = run(unique(&x.ty(), None, sorted, &Symbol::new("k")), std::slice::from_ref(&x));
+        assert_eq!(result[0].as_f32().as_deref(), Some(values.as_slice()));
+        assert_eq!([ints(&result[1]), ints(&result[2]), ints(&result[3])], [first, often, which]);
+    }
+    // Columns (2, 1), (0, 5), (2, 1): two different ones, the second before the first.
+    let x = TensorData::f32(&[2, 3], vec![2.0, 0.0, 2.0, 1.0, 5.0, 1.0]);
+    let result = run(unique(&x.ty(), Some(1), true, &Symbol::new("k")), &[x]);
+    assert_eq!((result[0].shape.as_slice(), ints(&result[3])), ([2, 2].as_slice(), vec![1, 0, 1]));
+    assert_eq!(result[0].as_f32().as_deref(), Some([0.0, 2.0, 5.0, 1.0].as_slice()));
+}
+
+#[test]
+fn boxes_that_overlap_a_better_one_go() {
+    // Two boxes that share 9/11 of their union, and one apart; by corners.
+    let boxes = vec![0.0, 0.0, 1.0, 1.0, 0.0, 0.1, 1.0, 1.1, 2.0, 2.0, 1.5, 3.0];
+    let boxes = TensorData::f32(&[1, 3, 4], boxes);
+    let scores = TensorData::f32(&[1, 2, 3], vec![0.5, 0.9, 0.1, 0.6, 0.2, 0.7]);
+    let one = |v: f32| TensorData::f32(&[1], vec![v]);
+    for (most, share, threshold, rows) in [
+        (Some(3), 0.5, 0.0, vec![0, 0, 1, 0, 0, 2, 0, 1, 2, 0, 1, 0]),
+        (Some(3), 0.9, 0.3, vec![0, 0, 1, 0, 0, 0, 0, 1, 2, 0, 1, 0]),
+        (None, 0.5, 0.0, vec![0, 0, 1, 0, 1, 2]),
+        (Some(0), 0.5, 0.0, vec![]),
+    ] {
+        let what = Suppression { centred: false, most, score_threshold: true };
+        let spec = suppress(&boxes.ty(), &scores.ty(), &what, &Symbol::new("k"));
+        let limit = TensorData::i64(&[1], vec![most.unwrap_or(1)]);
+        let result = run(spec, &[boxes.clone(), scores.clone(), limit, one(share), one(threshold)]);
+        assert_eq!(result[0].as_i64(), Some(rows), "{most:?} {share} {threshold}");
+    }
 }

@@ -14,6 +14,7 @@ mod control;
 mod conv;
 mod einsum;
 mod elementwise;
+mod found;
 mod index;
 mod inputs;
 mod integer;

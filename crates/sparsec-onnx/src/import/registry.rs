@@ -3,7 +3,7 @@
 use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
-    activation, attention, cast, constant, conv, einsum, elementwise, index, integer, loss, matmul, microsoft,
+    activation, attention, cast, constant, conv, einsum, elementwise, found, index, integer, loss, matmul, microsoft,
     normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce, reshape, rotary, sequence, shape,
     signal, slice, sort, trigonometry,
 };
@@ -112,6 +112,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Celu", activation::celu),
     ("CenterCropPad", pad::center_crop_pad),
     ("Clip", elementwise::clip),
+    ("Compress", found::compress),
     ("Concat", slice::concat),
     ("Constant", constant::constant),
     ("ConstantOfShape", constant::constant_of_shape),
@@ -173,7 +174,8 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Mul", elementwise::binary),
     ("Neg", elementwise::unary),
     ("NegativeLogLikelihoodLoss", loss::negative_log_likelihood),
-    ("NonZero", sort::nonzero),
+    ("NonMaxSuppression", found::suppression),
+    ("NonZero", found::nonzero),
     ("Not", elementwise::unary),
     ("OneHot", index::one_hot),
     ("Or", elementwise::binary),
@@ -228,6 +230,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("TopK", sort::top_k),
     ("Transpose", reshape::transpose),
     ("Trilu", index::trilu),
+    ("Unique", found::unique),
     ("Unsqueeze", reshape::unsqueeze),
     ("Where", elementwise::select),
     ("Xor", elementwise::xor),

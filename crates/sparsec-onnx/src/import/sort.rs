@@ -1,4 +1,4 @@
-//! Operators that find elements: extremes' places, the first few in order, those that aren't zero.
+//! Operators that order elements: extremes' places, the first few.
 
 use sparsec_graph::Op;
 use sparsec_loops::{Extreme, arg_extreme, top_k as top_k_loops};
@@ -39,14 +39,4 @@ pub(super) fn top_k(cx: &mut Context, node: &Node<'_>) -> Results {
         return Err(Fault::invalid(format!("{k} elements of an axis of {}", ty.shape[axis])));
     }
     cx.append_loops(top_k_loops(&ty, axis, k, node.int_or("largest", 1)? != 0), &[x])
-}
-
-/// `NonZero`: its number of columns is found out at run time.
-pub(super) fn nonzero(cx: &mut Context, node: &Node<'_>) -> Results {
-    let x = node.input(0)?;
-    let ty = cx.ty(x).clone();
-    let count = cx.fresh_symbol("count");
-    let mut results = cx.append_loops(sparsec_loops::nonzero(&ty, &count), &[x])?;
-    results.truncate(1);
-    Ok(results)
 }
