@@ -83,7 +83,7 @@ fn binary(graph: &mut Graph, id: NodeId, op: BinaryOp, x: ValueId, y: ValueId) -
 }
 
 /// Whether the last bit of a result decides which integer comes of it: a quotient must then stay one.
-fn is_rounded(graph: &Graph, id: NodeId) -> bool {
+pub(crate) fn is_rounded(graph: &Graph, id: NodeId) -> bool {
     graph.users(graph.node(id).result()).into_iter().any(|user| match &graph.node(user).op {
         Op::Unary(UnaryOp::Round | UnaryOp::Floor | UnaryOp::Ceil) => true,
         Op::Cast(to) => !to.is_float(),

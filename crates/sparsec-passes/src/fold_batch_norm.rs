@@ -7,6 +7,7 @@
 
 use sparsec_graph::{BinaryOp, Graph, Node, NodeId, Op, ValueId};
 
+use crate::canonicalise::is_rounded;
 use crate::linear::Linear;
 use crate::matching::{extent, is_plain, is_single_use, replace_node, replace_value};
 use crate::tensor::{channel_shape, from_f64, per_channel, to_f64};
@@ -35,6 +36,10 @@ struct Affine {
 }
 
 fn fold(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
+    // Weights that are integers stay what they are: the sums are exact, and so is the one rounding that follows.
+    if is_rounded(graph, id) {
+        return Ok(false);
+    }
     let Some((linear, affine)) = affine_of_linear(graph, id) else { return Ok(false) };
     let Some(result) = linear.scaled(graph, &affine.scale, &affine.shift)? else { return Ok(false) };
     replace_value(graph, id, result);

@@ -39,6 +39,7 @@ passes! {
     PROPAGATE_SPARSITY = propagate_sparsity, "remove channels that are zero, constant or unused";
     SIMPLIFY_CONTROL = simplify_control, "inline branches that are known to be taken; constants into the graphs that use them";
     NORMALISE_CONTRACTIONS = normalise_contractions, "constant weights of contractions to the left, (outputs, inputs)";
+    QUANTISED_PRODUCTS = quantised_products, "products of quantised operands on their integers";
     WIDEN_HALF = widen_half, "products and sums of 16-bit floats in f32";
     DROP_UNUSED_CONSTANTS = drop_unused_constants, "let go of the bytes of constants that nothing uses";
 }
@@ -48,6 +49,7 @@ passes! {
 pub const PIPELINE: &[Pass] = &[
     REMOVE_DEAD,
     WIDEN_HALF,
+    QUANTISED_PRODUCTS,
     FOLD_CONSTANTS,
     SIMPLIFY_CONTROL,
     FOLD_CONSTANTS,
