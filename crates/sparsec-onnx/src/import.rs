@@ -15,6 +15,7 @@ mod conv;
 mod einsum;
 mod elementwise;
 mod found;
+mod fold;
 mod index;
 mod inputs;
 mod integer;
@@ -39,6 +40,7 @@ mod signal;
 mod slice;
 mod sort;
 mod symbolic;
+mod training;
 mod trigonometry;
 mod window;
 

@@ -197,13 +197,22 @@ impl Context {
         }
     }
 
+    /// The value of the graph that an operand is, where it is one by now.
+    pub(super) fn graph_value(&self, x: Operand) -> Option<ValueId> {
+        match &self.slots[x.0].source {
+            Source::Value(value) => Some(*value),
+            _ => None,
+        }
+    }
+
     /// The only element of a constant operand.
     pub(crate) fn number(&self, x: Operand) -> Option<f64> {
         match self.constant(x) {
             Some(data) => tensor::scalar_value(data),
-            None => match &*self.ints(x)? {
-                [only] => only.as_const().map(|v| v as f64),
-                _ => None,
+            None => match self.ints(x).as_deref() {
+                Some([only]) => only.as_const().map(|v| v as f64),
+                Some(_) => None,
+                None => tensor::scalar_value(&self.folded(x)?),
             },
         }
     }
@@ -225,14 +234,17 @@ impl Context {
     pub(crate) fn dims(&self, x: Operand, what: &str) -> Result<Vec<Dim>, Fault> {
         match self.ints(x) {
             Some(ints) => Ok(ints.to_vec()),
-            None => Err(self.unresolved(x, what)),
+            None => match self.folded_ints(x) {
+                Some(ints) => Ok(ints.into_iter().map(Dim::constant).collect()),
+                None => Err(self.unresolved(x, what)),
+            },
         }
     }
 
     /// Known integers that must be numbers.
     pub(crate) fn const_ints(&self, x: Operand, what: &str) -> Result<Vec<i64>, Fault> {
         let ints = self.ints(x).and_then(|ints| ints.iter().map(Dim::as_const).collect());
-        ints.ok_or_else(|| self.unresolved(x, what))
+        ints.or_else(|| self.folded_ints(x)).ok_or_else(|| self.unresolved(x, what))
     }
 
     /// The error that an operand is not known, with the dimensions and the inputs that are to blame.

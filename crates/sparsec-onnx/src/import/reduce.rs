@@ -41,8 +41,16 @@ pub(super) fn reduce(cx: &mut Context, node: &Node<'_>) -> Results {
         "ReduceSumSquare" => ReduceKind::SumSquare,
         other => return Err(Fault::unsupported(format!("the operator {other}"))),
     };
-    let x = node.input(0)?;
+    let mut x = node.input(0)?;
     let over = over(cx, node, x)?;
+    if cx.dtype(x) == DType::Bool && matches!(kind, ReduceKind::Max | ReduceKind::Min) {
+        x = cx.cast(x, DType::U8)?;
+        let reduced = cx.append(Op::Reduce { kind, axes: over.axes, keep: over.keep }, &[x])?;
+        return Ok(vec![cx.cast(reduced, DType::Bool)?]);
+    }
+    if let Some(result) = of_nothing(cx, kind, x, &over)? {
+        return Ok(vec![result]);
+    }
     if over.nothing || over.axes.is_empty() {
         // The element-wise part of the reduction remains.
         return Ok(vec![match kind {
@@ -59,6 +67,27 @@ pub(super) fn reduce(cx: &mut Context, node: &Node<'_>) -> Results {
     let x = if truth { cx.append(Op::Cast(DType::U8), &[x])? } else { x };
     let result = cx.append(Op::Reduce { kind, axes: over.axes, keep: over.keep }, &[x])?;
     Ok(vec![if truth { cx.append(Op::Cast(DType::Bool), &[result])? } else { result }])
+}
+
+/// The largest or smallest of no elements: what all others are above or below.
+fn of_nothing(cx: &mut Context, kind: ReduceKind, x: Operand, over: &Over) -> Result<Option<Operand>, Fault> {
+    let value = match kind {
+        ReduceKind::Max => f64::NEG_INFINITY,
+        ReduceKind::Min => f64::INFINITY,
+        _ => return Ok(None),
+    };
+    let shape = cx.shape(x);
+    if over.nothing || !over.axes.iter().any(|&a| shape[a].is(0)) {
+        return Ok(None);
+    }
+    let left = |(i, d): (usize, Dim)| match over.axes.contains(&i) {
+        true => over.keep.then(|| Dim::constant(1)),
+        false => Some(d),
+    };
+    let result: Vec<Dim> = shape.into_iter().enumerate().filter_map(left).collect();
+    // Of integers, the ends of the type: conversions to them saturate.
+    let value = cx.scalar(cx.dtype(x), value);
+    cx.append(Op::Expand(result), &[value]).map(Some)
 }
 
 /// The reduction of a vector of known integers, as models use it to count elements.
@@ -98,6 +127,9 @@ pub(super) fn log_sum_exp(cx: &mut Context, node: &Node<'_>) -> Results {
     let over = over(cx, node, x)?;
     if over.nothing || over.axes.is_empty() {
         return Ok(vec![x]);
+    }
+    if let Some(result) = of_nothing(cx, ReduceKind::Max, x, &over)? {
+        return Ok(vec![result]);
     }
     let (shifted, max) = shift_by_max(cx, x, &over.axes)?;
     let exp = cx.append(Op::Unary(UnaryOp::Exp), &[shifted])?;

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::{
     activation, attention, cast, constant, conv, einsum, elementwise, found, index, integer, loss, matmul, microsoft,
     normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce, reshape, rotary, sequence, shape,
-    signal, slice, sort, trigonometry,
+    signal, slice, sort, training, trigonometry,
 };
 use crate::error::Fault;
 
@@ -17,6 +17,7 @@ pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
     let table = match domain {
         "" => STANDARD,
         "com.microsoft" => MICROSOFT,
+        "ai.onnx.preview.training" => TRAINING,
         _ => return None,
     };
     let more: &[(&str, Handler)] = if domain.is_empty() { SEQUENCE } else { &[] };
@@ -40,7 +41,13 @@ pub(super) fn takes_sequences(domain: &str, op: &str) -> bool {
 pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
     let standard = STANDARD.iter().chain(SEQUENCE).map(|(name, _)| *name).chain(CONTROL.iter().copied());
     standard.map(|name| ("ai.onnx", name)).chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name)))
+    let standard = STANDARD.iter().map(|(name, _)| ("ai.onnx", *name));
+    let training = TRAINING.iter().map(|(name, _)| ("ai.onnx.preview.training", *name));
+    standard.chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name))).chain(training)
 }
+
+const TRAINING: &[(&str, Handler)] =
+    &[("Adagrad", training::adagrad), ("Adam", training::adam), ("Momentum", training::momentum)];
 
 const MICROSOFT: &[(&str, Handler)] = &[
     ("BiasAdd", microsoft::bias_add),
@@ -134,8 +141,8 @@ const STANDARD: &[(&str, Handler)] = &[
     ("EyeLike", index::eye_like),
     ("Flatten", reshape::flatten),
     ("Floor", elementwise::unary),
-    ("Gather", slice::gather),
     ("GRU", recurrent::gru),
+    ("Gather", slice::gather),
     ("Gelu", activation::gelu),
     ("Gemm", matmul::gemm),
     ("GlobalAveragePool", pool::global_pool),
@@ -185,8 +192,8 @@ const STANDARD: &[(&str, Handler)] = &[
     ("QLinearConv", quantize::qlinear_conv),
     ("QLinearMatMul", quantize::qlinear_matmul),
     ("QuantizeLinear", quantize::quantize_linear),
-    ("RNN", recurrent::rnn),
     ("RMSNormalization", normalize::rms_normalization),
+    ("RNN", recurrent::rnn),
     ("Range", constant::range),
     ("Reciprocal", elementwise::unary),
     ("ReduceL1", reduce::reduce),

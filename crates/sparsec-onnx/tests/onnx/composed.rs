@@ -1,8 +1,8 @@
 //! Operators that are composed of several of the graph's; values by hand.
 
-use sparsec_graph::TensorData;
+use sparsec_graph::{DType, TensorData};
 
-use crate::model::{FLOAT, INT64, Model, float, int, string};
+use crate::model::{BOOL, FLOAT, INT64, Model, float, int, string};
 
 #[track_caller]
 fn close(found: &TensorData, shape: &[usize], expected: &[f32]) {
@@ -94,6 +94,74 @@ fn normalisations() {
     let channels = f32s(&[1, 3, 1], &[1., 2., 3.]);
     let attributes = vec![int("size", 3), float("alpha", 1.0), float("beta", 1.0)];
     close(&run("LRN", "1 3 1", attributes, channels), &[1, 3, 1], &[3. / 8., 6. / 17., 9. / 16.]);
+}
+
+#[test]
+fn steps_of_optimisers() {
+    let model = |op: &str, tensors: &str, outputs: &str, attributes| {
+        let mut model = Model::new(17).floats("r", &[], &[0.5]).input("t", INT64, "");
+        for name in tensors.split_whitespace() {
+            model = model.input(name, FLOAT, "1");
+        }
+        for name in outputs.split_whitespace() {
+            model = model.output(name);
+        }
+        let mut model = model.node(op, &format!("r t {tensors}"), outputs, attributes);
+        model.graph().node[0].domain = "ai.onnx.preview.training".into();
+        model
+    };
+    let one = |v: f32| f32s(&[1], &[v]);
+    let t = TensorData::i64(&[], vec![3]);
+    // The moment is 0.5 * 4 + 1 * 2, and half of it is taken off.
+    let attributes = vec![float("alpha", 0.5), float("beta", 1.0), float("norm_coefficient", 0.0)];
+    let standard = [attributes.clone(), vec![string("mode", "standard")]].concat();
+    let inputs = [t.clone(), one(10.0), one(2.0), one(4.0)];
+    let results = model("Momentum", "x g v", "y w", standard).run_all(&inputs);
+    close(&results[0], &[1], &[8.0]);
+    close(&results[1], &[1], &[4.0]);
+    // Ahead of it: 2 + 0.5 * 4.
+    let nesterov = [attributes, vec![string("mode", "nesterov")]].concat();
+    close(&model("Momentum", "x g v", "y w", nesterov).run(&inputs), &[1], &[8.0]);
+    // The squares are 5 + 4, the rate 0.5 / (1 + 3 / 3).
+    let inputs = [t.clone(), one(10.0), one(2.0), one(5.0)];
+    let results = model("Adagrad", "x g h", "y w", vec![float("decay_factor", 1.0 / 3.0)]).run_all(&inputs);
+    close(&results[0], &[1], &[10.0 - 0.25 * 2.0 / 3.0]);
+    close(&results[1], &[1], &[9.0]);
+    // Averages 0.5 * 4 + 0.5 * 2 and 0.5 * 14 + 0.5 * 4; the missing parts are 7/8 of both.
+    let inputs = [t, one(10.0), one(2.0), one(4.0), one(14.0)];
+    let results = model("Adam", "x g v h", "y v2 h2", vec![float("alpha", 0.5), float("beta", 0.5)]).run_all(&inputs);
+    close(&results[0], &[1], &[10.0 - 0.5 * (8f32 / 7.0).sqrt() * 3.0 / 3.0]);
+    close(&results[1], &[1], &[3.0]);
+    close(&results[2], &[1], &[9.0]);
+}
+
+#[test]
+fn reductions_of_truth_values_and_of_nothing() {
+    let model = |op: &str, kind, shape: &str| {
+        Model::new(20).input("x", kind, shape).ints("axes", &[1]).node(op, "x axes", "y", vec![]).output("y")
+    };
+    let truth = TensorData::from_vec(DType::Bool, &[2, 2], vec![1u8, 0, 0, 0]);
+    assert_eq!(model("ReduceMax", BOOL, "2 2").run(std::slice::from_ref(&truth)).as_i64(), Some(vec![1, 0]));
+    assert_eq!(model("ReduceMin", BOOL, "2 2").run(&[truth]).as_i64(), Some(vec![0, 0]));
+    let nothing = f32s(&[1, 0], &[]);
+    let run = |op: &str| model(op, FLOAT, "1 0").run(std::slice::from_ref(&nothing)).as_f32().expect("f32").to_vec();
+    assert_eq!(run("ReduceMax"), [f32::NEG_INFINITY]);
+    assert_eq!(run("ReduceMin"), [f32::INFINITY]);
+    assert_eq!(run("ReduceLogSumExp"), [f32::NEG_INFINITY]);
+}
+
+/// Floating-point arithmetic on constants, as exporters write it before a range.
+#[test]
+fn values_that_follow_from_constants_are_known() {
+    let model = Model::new(17)
+        .floats("a", &[], &[2.5])
+        .floats("zero", &[], &[0.0])
+        .floats("one", &[], &[1.0])
+        .node("Mul", "a a", "square", vec![])
+        .node("Floor", "square", "count", vec![])
+        .node("Range", "zero count one", "y", vec![])
+        .output("y");
+    close(&model.run(&[]), &[6], &[0., 1., 2., 3., 4., 5.]);
 }
 
 #[test]
