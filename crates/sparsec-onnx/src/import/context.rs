@@ -197,10 +197,10 @@ impl Context {
         }
     }
 
-    /// The value of the graph that an operand is, where it is one by now.
-    pub(super) fn graph_value(&self, x: Operand) -> Option<ValueId> {
+    /// The value that an operand is, where it is one by now, and the graph that has it.
+    pub(super) fn graph_value(&self, x: Operand) -> Option<(&Graph, ValueId)> {
         match &self.slots[x.0].source {
-            Source::Value(value) => Some(*value),
+            Source::Value(level, value) => Some((self.graph_of(*level), *value)),
             _ => None,
         }
     }

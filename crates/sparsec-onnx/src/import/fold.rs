@@ -2,7 +2,7 @@
 //!
 //! The graph keeps these nodes; constant folding removes them later.
 
-use sparsec_graph::{Bindings, DType, TensorData, ValueId, interp};
+use sparsec_graph::{Bindings, DType, Graph, TensorData, ValueId, interp};
 
 use super::context::{Context, Operand};
 
@@ -15,8 +15,8 @@ const MAX_ELEMENTS: usize = 4096;
 impl Context {
     /// The elements of an operand that follows from constants; `None` where it does not, or is large.
     pub(super) fn folded(&self, x: Operand) -> Option<TensorData> {
-        let mut nodes = 0;
-        self.fold(self.graph_value(x)?, &mut nodes)
+        let (graph, value) = self.graph_value(x)?;
+        fold(graph, value, &mut 0)
     }
 
     /// The elements of an integer operand that follows from constants.
@@ -26,23 +26,23 @@ impl Context {
         }
         self.folded(x)?.as_i64()
     }
+}
 
-    fn fold(&self, value: ValueId, nodes: &mut usize) -> Option<TensorData> {
-        let elements = self.graph.ty(value).elements().as_const()?;
-        if usize::try_from(elements).ok()? > MAX_ELEMENTS {
-            return None;
-        }
-        if let Some(constant) = self.graph.constant(value) {
-            return Some(constant.data.clone());
-        }
-        let node = self.graph.node(self.graph.producer(value)?);
-        *nodes += 1;
-        // A node of several results is a kernel, and none that shapes are computed with.
-        if *nodes > MAX_NODES || node.results.len() != 1 || node.epilogue.is_some() {
-            return None;
-        }
-        let operands = node.operands.iter().map(|&v| self.fold(v, nodes)).collect::<Option<Vec<_>>>()?;
-        let operands: Vec<&TensorData> = operands.iter().collect();
-        interp::evaluate(&node.op, None, &operands, &Bindings::new()).ok()?.into_iter().next()
+fn fold(graph: &Graph, value: ValueId, nodes: &mut usize) -> Option<TensorData> {
+    let elements = graph.ty(value).elements().as_const()?;
+    if usize::try_from(elements).ok()? > MAX_ELEMENTS {
+        return None;
     }
+    if let Some(constant) = graph.constant(value) {
+        return Some(constant.data.clone());
+    }
+    let node = graph.node(graph.producer(value)?);
+    *nodes += 1;
+    // A node of several results is a kernel, and none that shapes are computed with.
+    if *nodes > MAX_NODES || node.results.len() != 1 || node.epilogue.is_some() {
+        return None;
+    }
+    let operands = node.operands.iter().map(|&v| fold(graph, v, nodes)).collect::<Option<Vec<_>>>()?;
+    let operands: Vec<&TensorData> = operands.iter().collect();
+    interp::evaluate(&node.op, None, &operands, &Bindings::new()).ok()?.into_iter().next()
 }

@@ -40,10 +40,9 @@ pub(super) fn takes_sequences(domain: &str, op: &str) -> bool {
 /// The operators that are read, as pairs of domain (`ai.onnx` is the standard one) and name.
 pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
     let standard = STANDARD.iter().chain(SEQUENCE).map(|(name, _)| *name).chain(CONTROL.iter().copied());
-    standard.map(|name| ("ai.onnx", name)).chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name)))
-    let standard = STANDARD.iter().map(|(name, _)| ("ai.onnx", *name));
+    let microsoft = MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name));
     let training = TRAINING.iter().map(|(name, _)| ("ai.onnx.preview.training", *name));
-    standard.chain(MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name))).chain(training)
+    standard.map(|name| ("ai.onnx", name)).chain(microsoft).chain(training)
 }
 
 const TRAINING: &[(&str, Handler)] =
