@@ -52,9 +52,7 @@ fn remainders_and_bits() {
   output "b" = %7
   output "c" = %15
   output "d" = %16
-  %18 = pow (%9, %2)
   output "e" = %17
-  output "f" = %18
 }"#,
         &[("batch", 3)],
     );
