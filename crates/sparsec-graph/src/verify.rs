@@ -12,7 +12,7 @@
 //! 8. Every symbol in a type or an attribute is bound once: it occurs in the shape of an input, or one node finds it out.
 //! 9. The kernel of `loops` is a valid one of Stage II.
 //! 10. All of this holds for the graphs within control flow, too. They know the symbols of the graph around them, and those
-//!    that their own nodes find out.
+//!     that their own nodes find out.
 //!
 //! All violations are reported, not the first one only.
 

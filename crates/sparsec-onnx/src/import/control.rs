@@ -26,6 +26,9 @@ type Results = Result<Vec<Operand>, Fault>;
 /// What a nested graph gives, or that what is wrong with it is reported already.
 type Inlined = Option<Vec<Operand>>;
 
+/// A graph of a branch, and how many tensors each of its results is; `None` where that is one tensor.
+type Branch = (Nested, Vec<Option<usize>>);
+
 impl Import {
     /// Reads a node that holds graphs.
     pub(super) fn control(&mut self, node: &Node<'_>, opsets: &Opsets) -> Results {
@@ -114,7 +117,7 @@ impl Import {
 
     /// Reads a branch into a graph of its own, which has begun. Sequences among its outputs become their items; the numbers
     /// say how many.
-    fn branch(&mut self, graph: &GraphProto, opsets: &Opsets) -> Result<Option<(Nested, Vec<Option<usize>>)>, Fault> {
+    fn branch(&mut self, graph: &GraphProto, opsets: &Opsets) -> Result<Option<Branch>, Fault> {
         let outputs = self.inline(graph, &[], opsets);
         let outputs = match outputs {
             Ok(Some(outputs)) => outputs,

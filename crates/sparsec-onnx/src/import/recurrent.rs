@@ -212,7 +212,7 @@ impl Recurrent<'_> {
         let ty = cx.ty(x).clone();
         let shape: Vec<Dim> = std::iter::once(Dim::constant(count)).chain(ty.shape.iter().skip(2).cloned()).collect();
         let part = TensorType::new(ty.dtype, shape.clone());
-        if !ty.shape.get(1).and_then(Dim::as_const).is_some_and(|rows| rows >= from.saturating_add(count)) {
+        if ty.shape.get(1).and_then(Dim::as_const).is_none_or(|rows| rows < from.saturating_add(count)) {
             return Err(Fault::invalid(format!("{what} is {ty}")));
         }
         if let (Some(data), Some(extents)) = (cx.constant(x), part.const_shape()) {
