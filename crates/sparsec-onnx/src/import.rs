@@ -12,6 +12,7 @@ mod constant;
 mod context;
 mod control;
 mod conv;
+mod conv_transpose;
 mod einsum;
 mod elementwise;
 mod fold;
@@ -22,6 +23,7 @@ mod integer;
 mod loss;
 mod matmul;
 mod microsoft;
+mod multiples;
 mod node;
 mod normalize;
 mod pad;
@@ -33,6 +35,7 @@ mod recurrent;
 mod reduce;
 mod registry;
 mod reshape;
+mod resize;
 mod rotary;
 mod sequence;
 mod shape;
@@ -42,6 +45,7 @@ mod sort;
 mod symbolic;
 mod training;
 mod trigonometry;
+mod vision;
 mod window;
 
 use std::collections::btree_map::Entry;
@@ -61,6 +65,7 @@ use crate::proto::{self, GraphProto, ModelProto, NodeProto};
 use crate::sparse::{self, Budget};
 use crate::{Options, tensor};
 use context::{Context, Operand};
+use multiples::Multiples;
 use node::Node;
 
 pub use registry::supported_ops;
@@ -75,11 +80,43 @@ pub fn operator_sets() -> RangeInclusive<i64> {
 }
 
 /// The graph of a model. `pages` is the mapping that `bytes` belong to, where they do.
+///
+/// Networks that halve an image and double it again fit together only for extents that are multiples of some power of two, which
+/// no model states. So where extents differ by a rounded quotient of symbols, those symbols are taken to be multiples.
 pub(crate) fn import_model(
     bytes: Bytes,
     pages: Option<Mapping>,
     base_dir: Option<&Path>,
     options: &Options,
+) -> Result<Graph, OnnxError> {
+    let import = |multiples: &Multiples| import_once(bytes.clone(), pages.clone(), base_dir, options, multiples);
+    let fault = match import(&Multiples::new()) {
+        Err(fault) if !multiples::candidates(&fault).is_empty() => fault,
+        result => return result,
+    };
+    for times in multiples::TIMES {
+        let mut names = multiples::candidates(&fault);
+        loop {
+            let before = names.len();
+            match import(&names.iter().map(|name| (name.clone(), times)).collect()) {
+                Ok(graph) => return Ok(graph),
+                // Another symbol may have come to light: a node's first fault hides its second.
+                Err(next) => names.extend(multiples::candidates(&next)),
+            }
+            if names.len() == before {
+                break;
+            }
+        }
+    }
+    Err(fault)
+}
+
+fn import_once(
+    bytes: Bytes,
+    pages: Option<Mapping>,
+    base_dir: Option<&Path>,
+    options: &Options,
+    multiples: &Multiples,
 ) -> Result<Graph, OnnxError> {
     let file_size = bytes.len() as u64;
     let mut model = proto::decode(bytes)?;
@@ -102,7 +139,7 @@ pub(crate) fn import_model(
         nested_nodes: 0,
     };
     import.initializers(&mut graph);
-    import.inputs(&graph, options)?;
+    import.inputs(&graph, options, multiples)?;
     for proto in &graph.node {
         import.node(proto, &opsets);
     }

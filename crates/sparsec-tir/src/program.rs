@@ -57,7 +57,8 @@ pub struct Port {
     pub elem: Scalar,
     /// Name of the element type for callers: that of `elem`, or of a type whose codes are kept in it.
     pub dtype: &'static str,
-    /// Extents over the symbols. An input's extent that is a lone symbol defines that symbol at run time.
+    /// Extents over the symbols. An input's extent that is a symbol, or a multiple of one (`32 * s`), defines that symbol at run
+    /// time.
     pub shape: Vec<Expr>,
 }
 

@@ -130,6 +130,14 @@ pub fn broadcast_shapes(op: &'static str, shapes: &[&[Dim]]) -> Result<Vec<Dim>,
     elementwise::broadcast(&Cx { op, operands: &[] }, shapes)
 }
 
+/// The type of a pooling's result, as a node's would be inferred.
+///
+/// # Errors
+/// As for a node.
+pub fn infer_pool(attrs: &crate::PoolAttrs, x: &TensorType) -> Result<TensorType, InferError> {
+    window::pool(&Cx { op: "pool", operands: &[x] }, attrs)
+}
+
 /// What every rule needs: the operator's name for messages, and the operand types.
 struct Cx<'a> {
     op: &'static str,

@@ -3,7 +3,7 @@
 use inkwell::values::{FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 use sparsec_abi::Status;
-use sparsec_tir::{Expr, Port};
+use sparsec_tir::{BinaryOp, Expr, ParamId, Port};
 
 use super::Glue;
 use super::function::{Fun, Seen};
@@ -18,6 +18,20 @@ pub(super) mod tensor {
     pub(super) const RANK: i64 = 24;
     pub(super) const DTYPE: i64 = 28;
     pub(in crate::glue) const SIZE: i64 = 32;
+}
+
+/// The symbol that an extent defines, and how many times it is taken: `s` or `32 * s`.
+pub(super) fn multiple_of(extent: &Expr) -> Option<(ParamId, i64)> {
+    match extent {
+        Expr::Param(s) => Some((*s, 1)),
+        Expr::Binary(BinaryOp::Mul, x, y) => match (x.as_ref(), y.as_ref()) {
+            (Expr::Int(times, _), Expr::Param(s)) | (Expr::Param(s), Expr::Int(times, _)) if *times > 0 => {
+                Some((*s, *times))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 impl<'c> Glue<'_, 'c> {
@@ -42,15 +56,27 @@ impl<'c> Glue<'_, 'c> {
                         let good = f.compare(IntPredicate::EQ, *extent, cx.int(*fixed))?;
                         f.require(good, Status::Extent)?;
                     }
-                    Expr::Param(s) => match symbols.get_mut(s.index()) {
-                        Some(Some(known)) => {
-                            let good = f.compare(IntPredicate::EQ, *extent, *known)?;
-                            f.require(good, Status::Symbol)?;
+                    other => {
+                        let Some((s, times)) = multiple_of(other) else {
+                            later.push((other, *extent));
+                            continue;
+                        };
+                        let mut value = *extent;
+                        if times > 1 {
+                            let rest = cx.builder.build_int_unsigned_rem(value, cx.int(times), "")?;
+                            let good = f.compare(IntPredicate::EQ, rest, cx.int(0))?;
+                            f.require(good, Status::Extent)?;
+                            value = cx.builder.build_int_unsigned_div(value, cx.int(times), "")?;
                         }
-                        Some(slot) => *slot = Some(*extent),
-                        None => return invalid(format!("symbol {} does not exist", s.0)),
-                    },
-                    other => later.push((other, *extent)),
+                        match symbols.get_mut(s.index()) {
+                            Some(Some(known)) => {
+                                let good = f.compare(IntPredicate::EQ, value, *known)?;
+                                f.require(good, Status::Symbol)?;
+                            }
+                            Some(slot) => *slot = Some(value),
+                            None => return invalid(format!("symbol {} does not exist", s.0)),
+                        }
+                    }
                 }
             }
             let size = self.check_memory(&mut f, given, port, &extents)?;

@@ -98,7 +98,7 @@ impl Glue<'_, '_> {
             return invalid("the name is not an identifier of C");
         }
         for (s, name) in p.symbols.iter().enumerate() {
-            let lone = |e: &Expr| matches!(e, Expr::Param(q) if q.index() == s);
+            let lone = |e: &Expr| check::multiple_of(e).is_some_and(|(q, _)| q.index() == s);
             if !p.inputs.iter().any(|i| i.shape.iter().any(lone)) {
                 return invalid(format!("no input has symbol `{name}` as an extent, so nothing defines it"));
             }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sparsec_graph::{Dim, Symbol, TensorType};
 
 use super::Import;
+use super::multiples::Multiples;
 use crate::error::{Fault, OnnxError, Place};
 use crate::proto::tensor_shape_proto::dimension::Value;
 use crate::proto::{GraphProto, ValueInfoProto, type_proto};
@@ -16,11 +17,16 @@ use crate::{Options, tensor};
 
 impl Import {
     /// Adds the graph inputs that are not initializers: those of old files are constants with a declaration.
-    pub(super) fn inputs(&mut self, graph: &GraphProto, options: &Options) -> Result<(), OnnxError> {
+    pub(super) fn inputs(
+        &mut self,
+        graph: &GraphProto,
+        options: &Options,
+        multiples: &Multiples,
+    ) -> Result<(), OnnxError> {
         if let Some((name, &value)) = options.dims.iter().find(|(_, v)| **v < 0) {
             return Err(OnnxError::NegativeDim { name: name.clone(), value });
         }
-        let mut symbols = Symbols::new(graph, options);
+        let mut symbols = Symbols::new(graph, options, multiples);
         self.bound_inputs(graph, options, &mut symbols)?;
         for input in &graph.input {
             let name = input.name();
@@ -83,6 +89,8 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
 /// Names of dimensions.
 struct Symbols {
     bound: BTreeMap<String, i64>,
+    /// What stands for names that are multiples.
+    multiples: BTreeMap<Symbol, Dim>,
     /// Names that unknown dimensions must not take.
     taken: BTreeSet<String>,
     /// Names that may be bound.
@@ -91,7 +99,7 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn new(graph: &GraphProto, options: &Options) -> Self {
+    fn new(graph: &GraphProto, options: &Options, multiples: &Multiples) -> Self {
         let mut taken = BTreeSet::new();
         for input in &graph.input {
             let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
@@ -107,6 +115,13 @@ impl Symbols {
         let taken = taken.iter().map(|s| s.name().to_owned()).collect();
         Symbols {
             bound: options.dims.iter().map(|(name, &v)| (identifier(name), v)).collect(),
+            multiples: multiples
+                .iter()
+                .map(|(name, &times)| {
+                    let part = Dim::sym(&free(&taken, &format!("{name}_per_{times}")));
+                    (Symbol::new(name), part * Dim::constant(times))
+                })
+                .collect(),
             taken,
             met: BTreeSet::new(),
             fresh: 0,
@@ -116,7 +131,8 @@ impl Symbols {
     fn dim(&mut self, value: Option<&Value>) -> Dim {
         let dim = match value {
             Some(Value::DimValue(n)) if *n >= 0 => return Dim::constant(*n),
-            Some(Value::DimParam(name)) if !name.trim().is_empty() => parse(name),
+            // `?` stands for an extent that nobody named: two of them need not be equal.
+            Some(Value::DimParam(name)) if !matches!(name.trim(), "" | "?") => parse(name),
             _ => self.fresh(),
         };
         let mut symbols = BTreeSet::new();
@@ -124,7 +140,7 @@ impl Symbols {
         self.met.extend(symbols.iter().map(|s| s.name().to_owned()));
         let bound: BTreeMap<Symbol, Dim> =
             self.bound.iter().map(|(n, &v)| (Symbol::new(n), Dim::constant(v))).collect();
-        dim.substitute(&bound)
+        dim.substitute(&bound).substitute(&self.multiples)
     }
 
     /// Binds the names in a declared type to the extents of a value of it.
@@ -160,6 +176,15 @@ impl Symbols {
             }
         }
     }
+}
+
+/// A name that is not taken.
+fn free(taken: &BTreeSet<String>, name: &str) -> String {
+    let mut name = name.to_owned();
+    while taken.contains(&name) {
+        name.push('_');
+    }
+    name
 }
 
 /// A sum or difference of names and numbers (`past + 1`), or else one symbol.

@@ -9,8 +9,8 @@ use crate::error::Fault;
 
 type Results = Result<Vec<Operand>, Fault>;
 
-/// Bounds at least this large mean "to the end".
-const FAR: i64 = i32::MAX as i64;
+/// Bounds at least this large mean "to the end": exporters write 10^9, or the largest integer of 32 or 64 bits.
+const FAR: i64 = 1_000_000_000;
 
 /// `Slice`: bounds are clamped to the tensor, negative ones count from the end.
 pub(super) fn slice(cx: &mut Context, node: &Node<'_>) -> Results {

@@ -14,3 +14,4 @@ mod pruning;
 mod quantize;
 mod shapes;
 mod tensors;
+mod windows;

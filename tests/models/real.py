@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Compiles fetched models with sparsec and compares them with ONNX Runtime: agreement, time to compile, time to run.
+
+    python real.py --sparsec BINARY --models FOLDER --work DIR [--only ppocr_det,...] [--patterns dense,un:0.9]
+                   [--seconds S]
+
+FOLDER holds models as their packages ship them (see `MODELS`); what is missing is skipped and said so. Each model is
+compiled once, and that one library answers all its input shapes. A line for each model, pattern and shape: the largest
+difference relative to the output's largest magnitude (1e-4 at most, integers exactly), the time to compile, and, with
+--seconds, the best times of both in turns, on one thread.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from shared_library import Library
+
+TOLERANCE = 1e-4
+
+
+def image(*shape):
+    """Pixels as the packages scale them."""
+    return lambda rng: rng.uniform(-1.0, 1.0, shape).astype(np.float32)
+
+
+def content(*shape):
+    """Bytes of a file, and 256 for what lies beyond its end."""
+    return lambda rng: rng.integers(0, 257, shape).astype(np.int32)
+
+
+# name: file, options of `sparsec compile`, name of the input, its values
+MODELS = {
+    "ppocr_det": (
+        "ppocr/ch_PP-OCRv4_det_infer.onnx", [], "x", [image(1, 3, 640, 480), image(1, 3, 736, 992)],
+    ),
+    "ppocr_cls": ("ppocr/ch_ppocr_mobile_v2.0_cls_infer.onnx", [], "x", [image(1, 3, 48, 192), image(6, 3, 48, 192)]),
+    "ppocr_rec": (
+        "ppocr/ch_PP-OCRv4_rec_infer.onnx", ["--dim", "_=48"], "x", [image(1, 3, 48, 320), image(1, 3, 48, 600)],
+    ),
+    "magika": ("magika/model.onnx", [], "bytes", [content(1, 2048), content(4, 2048)]),
+    "ddddocr": ("ddddocr/common.onnx", [], "input1", [image(1, 1, 64, 160), image(1, 1, 64, 240)]),
+    "ddddocr_det": ("ddddocr/common_det.onnx", [], "images", [image(1, 3, 416, 416)]),
+}
+
+
+def difference(ours, theirs):
+    """Relative to the largest magnitude; infinite where shapes or integers differ."""
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return np.inf
+    if not np.issubdtype(theirs.dtype, np.floating):
+        return 0.0 if np.array_equal(ours, theirs) else np.inf
+    scale = max(float(np.abs(theirs).max(initial=0.0)), 1e-30)
+    worst = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0.0)) / scale
+    return worst if np.isfinite(worst) else np.inf
+
+
+def best_times(seconds, runs):
+    """The best time of each function, in milliseconds, called in turns."""
+    best = [np.inf] * len(runs)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for i, run in enumerate(runs):
+            start = time.perf_counter()
+            run()
+            best[i] = min(best[i], (time.perf_counter() - start) * 1e3)
+    return best
+
+
+def check(args, name, pattern):
+    """Number of failures of a model in a pattern."""
+    file, options, input_name, shapes = MODELS[name]
+    model = Path(args.models) / file
+    if not model.exists():
+        print(f"{name}: skipped, {model} is not there")
+        return 0
+    folder = Path(args.work) / f"{name}.{pattern.replace(':', '_')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if pattern != "dense":
+        pruned = folder / "model.onnx"
+        subprocess.run([args.sparsec, "prune", model, "--pattern", pattern, "-o", pruned], check=True, capture_output=True)
+        model = pruned
+    start = time.perf_counter()
+    command = [args.sparsec, "compile", model, "-o", folder, "--name", "net", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(f"{name} {pattern}: does not compile: {done.stderr.strip()}")
+        return 1
+    compiling = time.perf_counter() - start
+    one = onnxruntime.SessionOptions()
+    one.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), one, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    failures = 0
+    with Library(folder / "libnet.so", "net") as library:
+        for make in shapes:
+            feed = {input_name: make(np.random.default_rng(1))}
+            theirs = dict(zip(names, session.run(names, feed)))
+            ours = library.run(feed)
+            worst = max(difference(ours[output], theirs[output]) for output in names)
+            failures += worst > TOLERANCE
+            line = f"{name} {pattern} {list(feed[input_name].shape)}: {worst:.1e}, compiled in {compiling:.1f} s"
+            if args.seconds:
+                mine, other = best_times(args.seconds, [lambda: library.run(feed), lambda: session.run(names, feed)])
+                line += f", {mine:.2f} ms, ONNX Runtime {other:.2f} ms, ratio {other / mine:.2f}"
+            print(line + ("" if worst <= TOLERANCE else "  FAILED"), flush=True)
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sparsec", required=True)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--only", default=",".join(MODELS))
+    parser.add_argument("--patterns", default="dense,un:0.9")
+    parser.add_argument("--seconds", type=float, default=0.0)
+    args = parser.parse_args()
+    pairs = [(name, pattern) for name in args.only.split(",") for pattern in args.patterns.split(",")]
+    failures = sum(check(args, name, pattern) for name, pattern in pairs)
+    print(f"{failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
