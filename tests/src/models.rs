@@ -168,8 +168,57 @@ pub fn detector() -> ModelProto {
     m.finish()
 }
 
+/// A text detector in small: halved twice and doubled again, so that only multiples of 4 fit; depthwise convolutions,
+/// hard swish, squeeze and excitation, resampling, and transposed convolutions back to the size of the image.
+#[must_use]
+pub fn text_detector() -> ModelProto {
+    let mut random = Random::new(14);
+    let mut m = ModelBuilder::new("text_detector");
+    let (high, wide) = (Extent::Symbol("height"), Extent::Symbol("width"));
+    let x = m.input("x", &[Extent::Fixed(1), Extent::Fixed(3), high, wide]);
+    let mut weights = |m: &mut ModelBuilder, shape: &[i64]| {
+        let mut values = random.normal(0.3, shape.iter().product::<i64>() as usize);
+        values.iter_mut().filter(|w| w.abs() < 0.2).for_each(|w| *w = 0.0);
+        m.weight(shape, &values)
+    };
+    let mut conv = |m: &mut ModelBuilder, x: &str, shape: [i64; 4], stride: i64, groups: i64| {
+        let (weight, bias) = (weights(m, &shape), weights(m, &shape[..1]));
+        let pad = shape[2] / 2;
+        let attributes = [
+            ("strides", Attribute::Ints(&[stride; 2])),
+            ("pads", Attribute::Ints(&[pad; 4])),
+            ("group", Attribute::Int(groups)),
+        ];
+        m.node("Conv", &[x, &weight, &bias], &attributes)
+    };
+    let halved = conv(&mut m, &x, [8, 3, 3, 3], 2, 1);
+    let halved = m.node("HardSwish", &[&halved], &[]);
+    let deep = conv(&mut m, &halved, [8, 1, 5, 5], 2, 8);
+    let squeezed = m.node("GlobalAveragePool", &[&deep], &[]);
+    let squeezed = conv(&mut m, &squeezed, [4, 8, 1, 1], 1, 1);
+    let squeezed = m.node("Relu", &[&squeezed], &[]);
+    let excited = conv(&mut m, &squeezed, [8, 4, 1, 1], 1, 1);
+    let excited = m.node("HardSigmoid", &[&excited], &[]);
+    let deep = m.node("Mul", &[&deep, &excited], &[]);
+    let (region, scales) = (m.weight(&[0], &[]), m.weight(&[4], &[1.0, 1.0, 2.0, 2.0]));
+    let doubled = m.node("Resize", &[&deep, &region, &scales], &[]);
+    let sum = m.node("Add", &[&doubled, &halved], &[]);
+    let fused = conv(&mut m, &sum, [6, 8, 3, 3], 1, 1);
+    let weight = m.weight(&[6, 2, 2, 2], &Random::new(15).normal(0.3, 48));
+    let bias = m.weight(&[2], &[0.1, -0.1]);
+    let y = m.node("ConvTranspose", &[&fused, &weight, &bias], &[("strides", Attribute::Ints(&[2, 2]))]);
+    m.node_named("Sigmoid", &[&y], &[], "y");
+    m.output("y", &[Extent::Fixed(1), Extent::Fixed(2), high, wide]);
+    m.finish()
+}
+
 /// All of them, with names.
 #[must_use]
 pub fn all() -> Vec<(&'static str, ModelProto)> {
-    vec![("convolutional", convolutional()), ("transformer", transformer()), ("perceptron", perceptron())]
+    vec![
+        ("convolutional", convolutional()),
+        ("transformer", transformer()),
+        ("perceptron", perceptron()),
+        ("text_detector", text_detector()),
+    ]
 }

@@ -19,10 +19,11 @@ fn compile(name: &str, bytes: Vec<u8>, folder: &Path) -> Model {
 
 #[test]
 fn compiled_code_agrees_with_the_interpreter() {
-    let shapes: [(&str, &[&[usize]]); 3] = [
+    let shapes: [(&str, &[&[usize]]); 4] = [
         ("convolutional", &[&[1, 4, 8, 6]]),
         ("transformer", &[&[1, 1, 16], &[1, 7, 16], &[3, 17, 16]]),
         ("perceptron", &[&[1, 4, 6], &[5, 4, 6]]),
+        ("text_detector", &[&[1, 3, 8, 12], &[1, 3, 36, 20]]),
     ];
     for (name, model) in models::all() {
         let bytes = proto::encode(&model);
