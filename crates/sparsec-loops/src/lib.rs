@@ -15,33 +15,47 @@
 mod arg;
 mod col2im;
 mod compress;
+mod cumulative;
+mod determinant;
+mod gather;
 mod iota;
 mod lines;
+mod ngrams;
 mod nonzero;
 mod resample;
+mod reverse;
 mod roi_align;
 mod sample;
+mod scatter;
 mod suppress;
 mod top_k;
+mod trees;
 mod unique;
 mod unpool;
 
 pub use arg::{Extreme, arg_extreme};
 pub use col2im::{ImageWindows, col2im};
 pub use compress::compress;
+pub use cumulative::cumulative_sum;
+pub use determinant::determinant;
+pub use gather::{gather_elements, gather_nd};
 pub use iota::iota;
 pub use lines::Lines;
+pub use ngrams::{Ngrams, count_ngrams};
 pub use nonzero::nonzero;
 pub use resample::{Coordinates, Interpolation, Nearest, Resampling, resample, resample_table};
+pub use reverse::reverse_sequence;
 pub use roi_align::{RoiPooling, roi_align};
 pub use sample::{DeformWindow, Outside, SampleMode, Sampling, deform_columns, grid_sample};
+pub use scatter::{Reduction, scatter_elements, scatter_nd, tensor_scatter};
 pub use suppress::{Suppression, suppress};
 pub use top_k::top_k;
+pub use trees::{Aggregate, Trees, tree_ensemble};
 pub use unique::unique;
 pub use unpool::{max_pool_places, max_unpool};
 
 use sparsec_graph::{DType, KernelContext, scalar_of};
-use sparsec_tir::{CompareOp, Expr};
+use sparsec_tir::{BinaryOp, BufferId, CompareOp, Expr, Scalar, load};
 
 /// A register's value.
 #[must_use]
@@ -79,4 +93,47 @@ pub(crate) fn nest(c: &mut KernelContext, counts: &[Expr], outer: Vec<Expr>, f: 
 pub(crate) fn zero(dtype: DType) -> Expr {
     let scalar = scalar_of(dtype);
     if scalar.is_float() { Expr::Float(0.0, scalar) } else { Expr::Int(0, scalar) }
+}
+
+/// An element of a buffer of integers as an index.
+#[must_use]
+pub fn load_index(buffer: BufferId, dtype: DType, at: Vec<Expr>) -> Expr {
+    if dtype == DType::I64 { load(buffer, at) } else { load(buffer, at).convert(Scalar::I64) }
+}
+
+/// A number of a type.
+#[must_use]
+pub fn number(dtype: DType, value: i64) -> Expr {
+    let scalar = scalar_of(dtype);
+    if scalar.is_float() { Expr::Float(value as f64, scalar) } else { Expr::Int(value, scalar) }
+}
+
+/// The indices of the element of number `flat` in a tensor of these extents, row-major.
+fn coordinates(c: &mut KernelContext, flat: &Expr, extents: &[Expr]) -> Vec<Expr> {
+    let mut rest = flat.clone();
+    let mut indices = Vec::with_capacity(extents.len());
+    for (axis, extent) in extents.iter().enumerate().rev() {
+        if axis == 0 {
+            indices.push(rest.clone());
+        } else {
+            indices.push(c.bind_index("at", rest.clone().rem(extent.clone())));
+            rest = c.bind_index("rest", rest.floor_div(extent.clone()));
+        }
+    }
+    indices.reverse();
+    indices
+}
+
+/// `f` where all conditions hold.
+fn where_all(c: &mut KernelContext, conditions: Vec<Expr>, f: impl FnOnce(&mut KernelContext)) {
+    match conditions.into_iter().reduce(|a, b| Expr::binary(BinaryOp::And, a, b)) {
+        Some(condition) => c.branch(condition, f, |_| {}),
+        None => f(c),
+    }
+}
+
+/// That an axis has an index at all, where that isn't known.
+fn has_elements(extent: &Expr) -> Option<Expr> {
+    let known = extent.as_int().is_some_and(|n| n > 0);
+    (!known).then(|| Expr::compare(CompareOp::Gt, extent.clone(), Expr::int(0)))
 }

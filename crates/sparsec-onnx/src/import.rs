@@ -37,6 +37,8 @@ mod registry;
 mod reshape;
 mod resize;
 mod rotary;
+mod running;
+mod scatter;
 mod sequence;
 mod shape;
 mod signal;
