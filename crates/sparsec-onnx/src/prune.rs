@@ -91,6 +91,7 @@ fn prune_graph(
     first_conv: &mut bool,
     report: &mut PruneReport,
 ) -> Result<(), PruneError> {
+    constants_to_initializers(graph);
     inline_external_data(graph, base_dir)?;
     let GraphProto { node: nodes, initializer, .. } = graph;
     let places: BTreeMap<String, usize> =
@@ -120,6 +121,22 @@ fn prune_graph(
         prune_graph(graph, base_dir, pattern, first_conv, report)?;
     }
     Ok(())
+}
+
+/// Makes initializers of the matrices that `Constant` nodes hold: some exporters write all weights so.
+fn constants_to_initializers(graph: &mut GraphProto) {
+    let GraphProto { node: nodes, initializer, .. } = graph;
+    nodes.retain_mut(|node| {
+        let [output] = node.output.as_slice() else { return true };
+        let value = node.attribute.iter_mut().find(|a| a.name() == "value").and_then(|a| a.t.as_mut());
+        let Some(value) = value.filter(|t| node.op_type.as_deref() == Some("Constant") && t.dims.len() > 1) else {
+            return true;
+        };
+        let mut tensor = std::mem::take(value);
+        tensor.name = Some(output.clone());
+        initializer.push(tensor);
+        false
+    });
 }
 
 /// The nodes that multiply by a weight, with the number of the input that it is; graphs within nodes see the weights around.

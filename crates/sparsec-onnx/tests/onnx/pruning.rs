@@ -3,7 +3,7 @@
 use onnx_protobuf::{Message, ModelProto};
 use sparsec_onnx::{PrunePattern, proto, prune};
 
-use crate::model::{FLOAT, Model, int};
+use crate::model::{FLOAT, Model, int, tensor};
 
 /// Two convolutions and a linear layer; the first convolution is left alone.
 fn model() -> Model {
@@ -60,6 +60,26 @@ fn unstructured() {
         assert_eq!(*kept, if original.abs() >= smallest { *original } else { 0.0 });
     }
     assert_eq!(zeros(&kept), 1728);
+}
+
+#[test]
+fn weights_in_constant_nodes() {
+    let mut written = model();
+    let graph = written.graph();
+    let at = graph.initializer.iter().position(|t| t.name == "linear").expect("a weight");
+    let mut value = graph.initializer.remove(at);
+    value.name.clear();
+    let attributes = vec![tensor("value", value)];
+    let mut written = written.node("Constant", "", "linear", attributes);
+    let nodes = &mut written.graph().node;
+    nodes.rotate_right(1);
+    let mut model = proto::decode(written.bytes().into()).expect("the model is decoded");
+    let report = prune(&mut model, None, &"un:0.75".parse().expect("a pattern")).expect("the model is pruned");
+    let names: Vec<_> = report.tensors.into_iter().map(|t| t.name).collect();
+    assert_eq!(names, ["second", "linear"]);
+    let model = ModelProto::parse_from_bytes(&proto::encode(&model)).expect("the model is decoded");
+    assert_eq!(zeros(&weight(&model, "linear")), 768);
+    assert!(model.graph.node.iter().all(|n| n.op_type != "Constant"));
 }
 
 #[test]
