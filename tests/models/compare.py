@@ -30,7 +30,7 @@ from shared_library import Library, StatusError
 TOLERANCE = 1e-4
 PATTERNS = ["dense", "un:0.9", "nm:2:4", "block:4:1:0.8"]
 CHANNEL = "channel:0.5"
-MODELS = ["resnet50", "mobilenet_v2", "mlp_b1", "mlp_b64", "bert_base", "minilm"]
+MODELS = ["resnet50", "mobilenet_v2", "mlp_b1", "mlp_b64", "bert_base", "minilm", "voice", "keywords"]
 WITH_CHANNEL = {"resnet50", "bert_base", "border"}
 
 

@@ -9,9 +9,16 @@ import onnx
 DIMENSIONS = {
     "minilm": [{"batch": 1, "seq": 1}, {"batch": 1, "seq": 64}, {"batch": 3, "seq": 17}, {"batch": 2, "seq": 512}],
     "gpt2_decode": [{"past": 1}, {"past": 37}],
+    "voice": [{"rate": 16000}, {"rate": 8000}],
+    "keywords": [{"frames": 1}, {"frames": 25}],
 }
 # Those that benchmarks time.
-TIMED = {"minilm": {"batch": 1, "seq": 64}, "gpt2_decode": {"past": 512}}
+TIMED = {
+    "minilm": {"batch": 1, "seq": 64},
+    "gpt2_decode": {"past": 512},
+    "voice": {"rate": 16000},
+    "keywords": {"frames": 50},
+}
 # Values for which the network has no result: sequences longer than its table of positions.
 REFUSED = {"minilm": [{"batch": 1, "seq": 513}, {"batch": 2, "seq": 1000}]}
 
@@ -49,6 +56,8 @@ def _array(graph, value, dimensions, rng):
         return _mask(shape, rng)
     if value.name == "position_ids":
         return np.full(shape, dimensions["past"], np.int64)
+    if value.name == "rate":
+        return np.full(shape, dimensions["rate"], np.int64)
     return rng.integers(0, _rows_of_table(graph, value.name), shape)
 
 

@@ -8,9 +8,10 @@
     block:R:C:S  a fraction S of the blocks of R outputs x C inputs
     channel:S    a fraction S of the outputs
 
-Pruned are the weights of Conv (not grouped, and not the first one), of Gemm, and of MatMul (2-D), where they have at least
-1,024 elements and the pattern divides their shape. A weight is taken as a matrix of outputs x inputs; the inputs of a
-convolution run over the kernel positions and, fastest, over the input channels.
+Pruned are the weights of Conv (not grouped, and not the first one), of Gemm, of MatMul (2-D), and of RNN, GRU and LSTM, where
+they have at least 1,024 elements and the pattern divides their shape. A weight is taken as a matrix of outputs x inputs; the
+inputs of a convolution run over the kernel positions and, fastest, over the input channels; the outputs of a recurrent
+operator are the gates of all directions. Branches and bodies are pruned like the graph around them.
 """
 
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+RECURRENT = ("RNN", "GRU", "LSTM")
 MIN_ELEMENTS = 1024  # smaller weights are left alone
 
 
@@ -81,15 +83,19 @@ def attribute(node, name, default):
 def to_matrix(weight, node):
     """The weight as outputs x inputs."""
     if node.op_type == "Conv":
-        return weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+        return np.moveaxis(weight, 1, -1).reshape(weight.shape[0], -1)
+    if node.op_type in RECURRENT:
+        return weight.reshape(-1, weight.shape[2])
     return weight if node.op_type == "Gemm" and attribute(node, "transB", 0) else weight.T
 
 
 def from_matrix(matrix, weight, node):
     """Undoes `to_matrix`; `weight` gives the shape."""
     if node.op_type == "Conv":
-        o, i, h, w = weight.shape
-        return matrix.reshape(o, h, w, i).transpose(0, 3, 1, 2)
+        o, i, *kernel = weight.shape
+        return np.moveaxis(matrix.reshape(o, *kernel, i), -1, 1)
+    if node.op_type in RECURRENT:
+        return matrix.reshape(weight.shape)
     return matrix if node.op_type == "Gemm" and attribute(node, "transB", 0) else matrix.T
 
 
@@ -98,18 +104,21 @@ def prunable(graph):
     tensors = {t.name: t for t in graph.initializer}
     convolutions = 0
     for node in graph.node:
+        for nested in (a.g for a in node.attribute if a.HasField("g")):
+            yield from prunable(nested)
         if node.op_type == "Conv":
             convolutions += 1
             if convolutions == 1 or attribute(node, "group", 1) != 1:
                 continue
-        elif node.op_type not in ("Gemm", "MatMul"):
+        elif node.op_type not in ("Gemm", "MatMul", *RECURRENT):
             continue
-        tensor = tensors.pop(node.input[1], None)
-        dimensions = 4 if node.op_type == "Conv" else 2
-        if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) != dimensions:
-            continue
-        if np.prod(tensor.dims) >= MIN_ELEMENTS:
-            yield node, tensor
+        for weight in node.input[1:3] if node.op_type in RECURRENT else node.input[1:2]:
+            dimensions = {"Gemm": (2,), "MatMul": (2,), "Conv": (3, 4)}.get(node.op_type, (3,))
+            tensor = tensors.pop(weight, None)
+            if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) not in dimensions:
+                continue
+            if np.prod(tensor.dims) >= MIN_ELEMENTS:
+                yield node, tensor
 
 
 def prune(source, target, pattern):

@@ -8,9 +8,11 @@ use sparsec_graph::{
 };
 
 use super::activation::Activation;
+use super::cast::cast_to;
 use super::context::{Context, Operand};
 use super::elementwise::apply_scalar;
 use super::node::Node;
+use super::quantize::dynamic;
 use crate::error::Fault;
 
 type Results = Result<Vec<Operand>, Fault>;
@@ -57,6 +59,44 @@ pub(super) fn lstm(cx: &mut Context, node: &Node<'_>) -> Results {
     recurrent(cx, node, Cell::Lstm)
 }
 
+/// `com.microsoft.DynamicQuantizeLSTM`: weights of 8 bits, (inputs, gates) for each direction. What they are multiplied with is
+/// quantised as `DynamicQuantizeLinear` does it: the input as a whole, the state in each step. Sums of up to 512 products of
+/// integers of 8 bits are exact in `f32`, so weights are stored as `f32` and get its kernels and formats.
+pub(super) fn dynamic_quantize_lstm(cx: &mut Context, node: &Node<'_>) -> Results {
+    recurrent(cx, node, Cell::Lstm)
+}
+
+/// The position of the scales of quantised weights among the inputs; zero points follow.
+const W_SCALE: usize = 8;
+const R_SCALE: usize = 10;
+
+/// The weight of a gate, (units, inputs), and what products with it are multiplied by.
+#[derive(Clone, Copy)]
+struct Weight {
+    rows: Operand,
+    scale: Option<Operand>,
+}
+
+/// What weights are multiplied with, and its scale where it is quantised.
+#[derive(Clone, Copy)]
+struct Factor {
+    x: Operand,
+    scale: Option<Operand>,
+}
+
+impl Factor {
+    /// An operand, quantised where the weights are.
+    fn new(cx: &mut Context, x: Operand, quantised: bool) -> Result<Self, Fault> {
+        if !quantised {
+            return Ok(Factor { x, scale: None });
+        }
+        let (rounded, scale, zero) = dynamic(cx, x)?;
+        let rounded = cast_to(cx, rounded, DType::F32)?;
+        let zero = cast_to(cx, zero, DType::F32)?;
+        Ok(Factor { x: binary(cx, BinaryOp::Sub, rounded, zero)?, scale: Some(scale) })
+    }
+}
+
 /// A node's attributes and operands, the same for every direction.
 struct Recurrent<'n> {
     node: &'n Node<'n>,
@@ -65,6 +105,8 @@ struct Recurrent<'n> {
     name: String,
     /// Steps, batch, inputs.
     x: Operand,
+    factor: Factor,
+    quantised: bool,
     steps: Dim,
     batch: Dim,
     hidden: i64,
@@ -92,20 +134,30 @@ fn recurrent(cx: &mut Context, node: &Node<'_>, cell: Cell) -> Results {
         "bidirectional" => vec![Direction::Forward, Direction::Reverse],
         other => return Err(Fault::attribute("direction", format!("is `{other}`"))),
     };
+    let quantised = node.proto.op_type() == "DynamicQuantizeLSTM";
     let r_shape = cx.shape(r);
-    let (gates, hidden) = (cell.gates().len() as i64, r_shape[2].as_const());
-    let hidden = hidden.filter(|&h| h > 0 && r_shape[1].is(h.saturating_mul(gates)) && cx.shape(w)[1] == r_shape[1]);
+    // The axes of the gates and of what they are multiplied with.
+    let (rows, columns) = if quantised { (2, 1) } else { (1, 2) };
+    let (gates, hidden) = (cell.gates().len() as i64, r_shape[columns].as_const());
+    let is_whole = |h: i64| r_shape[rows].is(h.saturating_mul(gates)) && cx.shape(w)[rows] == r_shape[rows];
+    let hidden = hidden.filter(|&h| h > 0 && is_whole(h));
     let fits = cx.shape(w)[0].is(ends.len() as i64) && r_shape[0].is(ends.len() as i64);
     let Some(hidden) = hidden.filter(|_| fits) else {
         let (w, r) = (cx.ty(w), cx.ty(r));
         return Err(Fault::invalid(format!("weights of {w} and {r} are not those of {} directions", ends.len())));
     };
     let shape = cx.shape(x);
+    let name = cx.node_name.clone();
+    cx.node_name = format!("{name}.input");
+    let factor = Factor::new(cx, x, quantised)?;
+    cx.node_name.clone_from(&name);
     let all = Recurrent {
         node,
         cell,
-        name: cx.node_name.clone(),
+        name,
         x,
+        factor,
+        quantised,
         steps: shape[0].clone(),
         batch: shape[1].clone(),
         hidden,
@@ -194,9 +246,16 @@ fn mul(cx: &mut Context, x: Operand, y: Operand) -> Result<Operand, Fault> {
     binary(cx, BinaryOp::Mul, x, y)
 }
 
-fn product(cx: &mut Context, spec: &str, weight: Operand, x: Operand) -> Result<Operand, Fault> {
+fn product(cx: &mut Context, spec: &str, weight: Weight, factor: Factor) -> Result<Operand, Fault> {
     let spec = ContractSpec::parse(spec).ok_or_else(|| Fault::invalid("labels of a product"))?;
-    cx.append(Op::Contract(spec), &[weight, x])
+    let product = cx.append(Op::Contract(spec), &[weight.rows, factor.x])?;
+    match (weight.scale, factor.scale) {
+        (Some(w), Some(x)) => {
+            let scale = mul(cx, x, w)?;
+            mul(cx, product, scale)
+        }
+        _ => Ok(product),
+    }
 }
 
 impl Recurrent<'_> {
@@ -233,6 +292,47 @@ impl Recurrent<'_> {
         cx.append(Op::Reshape(shape), &[rows])
     }
 
+    /// The weight of gate `g` in direction `d`, of input `input` of the node.
+    fn weight(&self, cx: &mut Context, input: usize, d: usize, g: usize, what: &str) -> Result<Weight, Fault> {
+        let x = self.node.input(input)?;
+        if !self.quantised {
+            let rows = self.rows(cx, x, d, (g as i64 * self.hidden, self.hidden), what)?;
+            return Ok(Weight { rows, scale: None });
+        }
+        let at = if input == 1 { W_SCALE } else { R_SCALE };
+        let (scale, zero) = (self.node.input(at)?, self.node.optional(at + 1));
+        let missing = || Fault::unsupported(format!("{what} that is no constant of 8 bits"));
+        let data = cx.constant(x).ok_or_else(missing)?;
+        let (values, shape) = (data.as_i64().ok_or_else(missing)?, data.shape.clone());
+        let zeros = match zero {
+            Some(zero) => cx.constant(zero).and_then(TensorData::as_i64).ok_or_else(missing)?,
+            None => vec![0],
+        };
+        let scales = cx.constant(scale).and_then(TensorData::as_f32).ok_or_else(missing)?.into_owned();
+        let (hidden, columns, gates) = (self.hidden as usize, shape[1], shape[2]);
+        // One for each direction, or one for each unit of each gate.
+        let of = |count: usize, unit: usize| match count {
+            n if n == shape[0] => d,
+            n if n == shape[0] * gates => d * gates + g * hidden + unit,
+            _ => 0,
+        };
+        let element = |unit: usize, column: usize| {
+            let value = values.get((d * columns + column) * gates + g * hidden + unit)?;
+            Some((value - zeros.get(of(zeros.len(), unit))?) as f32)
+        };
+        let rows = (0..hidden).flat_map(|unit| (0..columns).map(move |column| (unit, column)));
+        let rows: Option<Vec<f32>> = rows.map(|(unit, column)| element(unit, column)).collect();
+        let rows = TensorData::f32(&[hidden, columns], rows.ok_or_else(missing)?);
+        let per_unit = scales.len() > shape[0];
+        let units = if per_unit { hidden } else { 1 };
+        let scales: Option<Vec<f32>> = (0..units).map(|unit| scales.get(of(scales.len(), unit)).copied()).collect();
+        let extents: &[usize] = if per_unit { &[hidden] } else { &[] };
+        let scale = TensorData::f32(extents, scales.ok_or_else(missing)?);
+        cx.budget.take((rows.bytes.len() + scale.bytes.len()) as u64)?;
+        let name = format!("{}.{what}", self.name);
+        Ok(Weight { rows: cx.add_data(&name, rows), scale: Some(cx.add_data(&format!("{name}.scale"), scale)) })
+    }
+
     /// The initial state of a direction: zeros where the model gives none.
     fn initial(&self, cx: &mut Context, input: usize, d: usize, batch_first: bool) -> Result<Operand, Fault> {
         let shape = vec![self.batch.clone(), Dim::constant(self.hidden)];
@@ -267,16 +367,16 @@ impl Recurrent<'_> {
             (_, Direction::Forward) => ".forward",
             (_, Direction::Reverse) => ".reverse",
         };
-        let (w, r, b) = (self.node.input(1)?, self.node.input(2)?, self.node.optional(3));
+        let b = self.node.optional(3);
         let gates = self.cell.gates().len() as i64;
         let mut scanned = Vec::new();
         let mut weights = Vec::new();
         let mut late_bias = None;
         for (g, letter) in self.cell.gates().chars().enumerate() {
             let rows = (g as i64 * self.hidden, self.hidden);
-            let weight = self.rows(cx, w, d, rows, &format!("W{side}.{letter}"))?;
+            let weight = self.weight(cx, 1, d, g, &format!("W{side}.{letter}"))?;
             cx.node_name = format!("{}{side}.{letter}.input", self.name);
-            let mut gate = product(cx, "hi,tbi->tbh", weight, self.x)?;
+            let mut gate = product(cx, "hi,tbi->tbh", weight, self.factor)?;
             if let Some(b) = b {
                 let input_bias = self.rows(cx, b, d, rows, &format!("Wb{side}.{letter}"))?;
                 let own =
@@ -290,7 +390,7 @@ impl Recurrent<'_> {
                 gate = add(cx, gate, bias)?;
             }
             scanned.push(gate);
-            weights.push(self.rows(cx, r, d, rows, &format!("R{side}.{letter}"))?);
+            weights.push(self.weight(cx, 2, d, g, &format!("R{side}.{letter}"))?);
         }
         let mut peepholes = Vec::new();
         if let (Cell::Lstm, Some(p)) = (self.cell, self.node.optional(7)) {
@@ -336,7 +436,7 @@ impl Recurrent<'_> {
 struct Step<'a> {
     all: &'a Recurrent<'a>,
     /// Recurrent weights by gate.
-    weights: Vec<Operand>,
+    weights: Vec<Weight>,
     /// The recurrent bias of the last gate, where it is not part of the input's.
     late_bias: Option<Operand>,
     peepholes: Vec<Operand>,
@@ -360,7 +460,8 @@ impl Step<'_> {
             gates.push(cx.nested_input(&format!("gate.{letter}"), state.clone())?);
         }
         let name = |what: &str| format!("{}{side}.{what}", all.name);
-        let (f, h) = (self.activations[0], states[0]);
+        cx.node_name = name("h");
+        let (f, h) = (self.activations[0], Factor::new(cx, states[0], all.quantised)?);
         let mut next = match all.cell {
             Cell::Rnn => {
                 cx.node_name = name("i");
@@ -393,7 +494,7 @@ impl Step<'_> {
     }
 
     /// What goes into a gate's activation: the input's part, and the product with the state.
-    fn gate(&self, cx: &mut Context, gate: usize, input: Operand, h: Operand) -> Result<Operand, Fault> {
+    fn gate(&self, cx: &mut Context, gate: usize, input: Operand, h: Factor) -> Result<Operand, Fault> {
         let product = product(cx, "hk,bk->bh", self.weights[gate], h)?;
         let sum = add(cx, product, input)?;
         self.clipped(cx, sum)
@@ -410,7 +511,7 @@ impl Step<'_> {
         &self,
         cx: &mut Context,
         gates: &[Operand],
-        h: Operand,
+        h: Factor,
         name: &dyn Fn(&str) -> String,
     ) -> Result<Operand, Fault> {
         let (f, g) = (self.activations[0], self.activations[1]);
@@ -431,16 +532,16 @@ impl Step<'_> {
             self.clipped(cx, sum)?
         } else {
             cx.node_name = name("reset");
-            let kept = mul(cx, reset, h)?;
+            let kept = mul(cx, reset, h.x)?;
             cx.node_name = name("h");
-            self.gate(cx, 2, gates[2], kept)?
+            self.gate(cx, 2, gates[2], Factor { x: kept, scale: None })?
         };
         let new = g.apply(cx, sum)?;
         cx.node_name = name("state");
         let negated = apply_scalar(cx, BinaryOp::Mul, update, -1.0)?;
         let rest = apply_scalar(cx, BinaryOp::Add, negated, 1.0)?;
         let new = mul(cx, rest, new)?;
-        let old = mul(cx, update, h)?;
+        let old = mul(cx, update, h.x)?;
         add(cx, new, old)
     }
 
@@ -448,7 +549,7 @@ impl Step<'_> {
         &self,
         cx: &mut Context,
         gates: &[Operand],
-        (h, c): (Operand, Operand),
+        (h, c): (Factor, Operand),
         name: &dyn Fn(&str) -> String,
     ) -> Results {
         let [f, g, last] = [0, 1, 2].map(|i| self.activations[i]);

@@ -53,6 +53,7 @@ const MICROSOFT: &[(&str, Handler)] = &[
     ("BiasGelu", activation::bias_gelu),
     ("DequantizeLinear", quantize::dequantize_linear),
     ("DynamicQuantizeMatMul", quantize_microsoft::dynamic_matmul),
+    ("DynamicQuantizeLSTM", recurrent::dynamic_quantize_lstm),
     ("EmbedLayerNormalization", microsoft::embed_layer_normalization),
     ("FastGelu", activation::fast_gelu),
     ("FusedMatMul", microsoft::fused_matmul),
