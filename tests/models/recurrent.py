@@ -34,13 +34,11 @@ def _detector(name, rng, kernel, stride, hidden):
     x = g.node("Conv", x, weight("conv2", hidden, 32, 3), weight("bias2", hidden), strides=[2], pads=[1, 1])
     x = g.node("Relu", x)
     x = g.node("Transpose", x, perm=[2, 0, 1])
-    zero, one = (g.weight(np.array(v, np.int64), f"{name}_{v}") for v in (0, 1))
-    axis = g.weight(np.array([0], np.int64), f"{name}_first")
-    h = g.node("Unsqueeze", g.node("Gather", "state", zero, axis=0), axis)
-    c = g.node("Unsqueeze", g.node("Gather", "state", one, axis=0), axis)
+    zero, one = (g.weight(np.array([v], np.int64), f"{name}_{v}") for v in (0, 1))
+    h, c = (g.node("Gather", "state", i, axis=0) for i in (zero, one))
     _, h, c = _recurrent(g, "LSTM", rng, x, hidden, hidden, [h, c])
     state = g.node("Concat", h, c, axis=0)
-    last = g.node("Squeeze", h, axis)
+    last = g.node("Squeeze", h, zero)
     score = g.node("MatMul", g.node("Relu", last), weight("out", hidden, 1))
     g.output(g.node("Sigmoid", score), f"{name}_probability", [1, 1])
     g.output(state, f"{name}_state", [2, 1, hidden])
@@ -53,8 +51,8 @@ def voice(name, hidden=128):
     g = GraphBuilder(name)
     g.input("audio", [1, 512])
     g.input("state", [2, 1, hidden])
-    g.input("rate", [], INT64)
-    fast = g.node("Equal", "rate", g.weight(np.array(16000, np.int64)))
+    g.input("rate", [1], INT64)
+    fast = g.node("Equal", "rate", g.ints(16000))
     branches = {
         "then_branch": _detector("fast", rng, 128, 64, hidden),
         "else_branch": _detector("slow", rng, 64, 32, hidden),

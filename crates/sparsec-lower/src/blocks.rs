@@ -4,8 +4,9 @@
 //! it is used in every iteration, that is, over the whole range; one that an iteration makes anew lives within it.
 
 use sparsec_graph::{Dim, Symbol};
-use sparsec_tir::{Expr, FindStep, Location, LoopStep, Step, TripCount};
+use sparsec_tir::{Constraint, Expr, FindStep, Location, LoopStep, Step, TripCount};
 
+use crate::constraint::Condition;
 use crate::lowering::Place;
 
 /// The symbol that stands for the iteration of loop `counter` in the offsets of views. No model can have a symbol of this name.
@@ -41,6 +42,8 @@ pub(crate) enum PlannedStep {
         symbol: Symbol,
         from: Place,
     },
+    /// What the steps behind take for granted.
+    Require(Condition),
 }
 
 /// How often a loop runs.
@@ -63,6 +66,8 @@ pub(crate) struct Blocks {
     open: Vec<Vec<PlannedStep>>,
     regions: Vec<Region>,
     region: usize,
+    /// How many branches are open.
+    branches: usize,
     /// How many loops there are.
     pub(crate) counters: u32,
     /// Temporaries that steps other than launches use: which, at which launch, in which region.
@@ -72,7 +77,14 @@ pub(crate) struct Blocks {
 impl Default for Blocks {
     fn default() -> Self {
         let whole = Region { parent: 0, first: 0, last: usize::MAX };
-        Blocks { open: vec![Vec::new()], regions: vec![whole], region: 0, counters: 0, touched: Vec::new() }
+        Blocks {
+            open: vec![Vec::new()],
+            regions: vec![whole],
+            region: 0,
+            branches: 0,
+            counters: 0,
+            touched: Vec::new(),
+        }
     }
 }
 
@@ -92,12 +104,29 @@ impl Blocks {
         }
     }
 
-    pub(crate) fn begin(&mut self) {
+    fn begin(&mut self) {
         self.open.push(Vec::new());
     }
 
-    pub(crate) fn end(&mut self) -> Vec<PlannedStep> {
+    fn end(&mut self) -> Vec<PlannedStep> {
         self.open.pop().unwrap_or_default()
+    }
+
+    /// Begins the block of a branch.
+    pub(crate) fn begin_branch(&mut self) {
+        self.branches += 1;
+        self.begin();
+    }
+
+    /// Ends the block of a branch.
+    pub(crate) fn end_branch(&mut self) -> Vec<PlannedStep> {
+        self.branches -= 1;
+        self.end()
+    }
+
+    /// Whether the next launch may not be reached.
+    pub(crate) fn is_optional(&self) -> bool {
+        self.branches > 0
     }
 
     /// Begins the block of a loop whose first launch will be `first`. Returns its counter.
@@ -132,11 +161,11 @@ impl Blocks {
         range
     }
 
-    /// The numbers of iterations that are expressions.
-    pub(crate) fn trips(&self) -> impl Iterator<Item = &Dim> {
-        let mut trips = Vec::new();
-        self.open.iter().for_each(|block| collect_trips(block, &mut trips));
-        trips.into_iter()
+    /// The expressions of the steps: numbers of iterations, and what branches demand.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Dim> {
+        let mut all = Vec::new();
+        self.open.iter().for_each(|block| collect_expressions(block, &mut all));
+        all.into_iter()
     }
 
     /// The steps of the program.
@@ -145,19 +174,20 @@ impl Blocks {
     }
 }
 
-fn collect_trips<'a>(steps: &'a [PlannedStep], trips: &mut Vec<&'a Dim>) {
+fn collect_expressions<'a>(steps: &'a [PlannedStep], all: &mut Vec<&'a Dim>) {
     for step in steps {
         match step {
             PlannedStep::Launch(_) | PlannedStep::Find { .. } => {}
+            PlannedStep::Require(condition) => all.push(&condition.at_least_zero),
             PlannedStep::If { then, otherwise, .. } => {
-                collect_trips(then, trips);
-                collect_trips(otherwise, trips);
+                collect_expressions(then, all);
+                collect_expressions(otherwise, all);
             }
             PlannedStep::Loop { trip, body, .. } => {
                 if let PlannedTrip::Known(trip) = trip {
-                    trips.push(trip);
+                    all.push(trip);
                 }
-                collect_trips(body, trips);
+                collect_expressions(body, all);
             }
         }
     }
@@ -168,12 +198,14 @@ pub(crate) trait Translate {
     fn expr(&self, dim: &Dim) -> Expr;
     fn place(&self, place: Place) -> Location;
     fn find(&self, symbol: &Symbol, from: Place) -> FindStep;
+    fn constraint(&self, condition: &Condition) -> Constraint;
 }
 
 fn program_steps(steps: &[PlannedStep], translate: &dyn Translate) -> Vec<Step> {
     let place = |place: &Place| translate.place(*place);
     let step = |step: &PlannedStep| match step {
         PlannedStep::Launch(index) => Step::Launch(*index),
+        PlannedStep::Require(condition) => Step::Require(translate.constraint(condition)),
         PlannedStep::If { condition, then, otherwise } => Step::If {
             condition: place(condition),
             then: program_steps(then, translate),

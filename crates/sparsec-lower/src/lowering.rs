@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sparsec_graph::{Count, Def, Dim, Graph, Node, NodeId, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{
-    ArenaSlot, Argument, ConstantData, ConstantInfo, Expr, FindStep, Kernel, Launch, Location, Port, Program,
-    expand_math, lower_to_flat,
+    ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, Expr, FindStep, Kernel, Launch, Location, Port,
+    Program, expand_math, lower_to_flat,
 };
 
 use crate::blocks::{Blocks, PlannedStep, Translate, counter_symbol, is_counter};
@@ -262,8 +262,13 @@ impl<'g> Lowering<'g> {
     fn require(&mut self, conditions: impl IntoIterator<Item = Condition>) {
         for condition in conditions {
             let known = |c: &Condition| c.at_least_zero == condition.at_least_zero;
-            if !is_never_negative(&condition.at_least_zero) && !self.conditions.iter().any(known) {
-                self.conditions.push(condition);
+            if is_never_negative(&condition.at_least_zero) || self.conditions.iter().any(known) {
+                continue;
+            }
+            // What a branch takes for granted is demanded where it is taken.
+            match self.blocks.is_optional() {
+                true => self.blocks.push(PlannedStep::Require(condition)),
+                false => self.conditions.push(condition),
             }
         }
     }
@@ -326,8 +331,9 @@ impl<'g> Lowering<'g> {
 
     /// Memory for a value that is no value of the graph.
     pub(crate) fn temporary(&mut self, bytes: Dim) -> Place {
-        // `require_extents` has refused extents without bound.
+        // `require_extents` has refused extents without bound. In a branch that is not taken an extent may be anything.
         let bytes = self.most(&bytes).unwrap_or(bytes);
+        let bytes = if self.blocks.is_optional() { bytes.maximum(&Dim::default()) } else { bytes };
         self.temporaries.push(Temporary { bytes, region: self.blocks.region() });
         Place::Temporary(self.temporaries.len() as u32 - 1)
     }
@@ -525,7 +531,7 @@ impl<'g> Lowering<'g> {
         let conditions = self.conditions.iter().map(|c| &c.at_least_zero);
         let temporaries = self.temporaries.iter().map(|t| &t.bytes);
         let offsets = self.views.iter().map(|(_, offset)| offset);
-        let all = params.chain(temporaries).chain(offsets).chain(conditions).chain(self.blocks.trips());
+        let all = params.chain(temporaries).chain(offsets).chain(conditions).chain(self.blocks.expressions());
         all.for_each(|d| d.collect_symbols(&mut symbols));
         let is_found = |s: &Symbol| self.found.iter().any(|(found, _)| found == s);
         symbols.into_iter().filter(|s| !is_counter(s) && !is_found(s)).collect()
@@ -570,5 +576,9 @@ impl Translate for Translator<'_, '_> {
         let due = self.later.iter().filter(|c| self.lowering.last_found(&c.at_least_zero) == Some(found));
         let constraints = due.map(|c| c.constraint(self.symbols)).collect();
         FindStep { found: found as u32, from: self.place(from), constraints }
+    }
+
+    fn constraint(&self, condition: &Condition) -> Constraint {
+        condition.constraint(self.symbols)
     }
 }

@@ -107,3 +107,37 @@ fn branches_and_nested_loops() {
         &[("n", 3)],
     );
 }
+
+/// What a branch demands of the dimensions is demanded where it is taken, and nowhere else.
+#[test]
+fn branches_make_their_own_demands() {
+    let text = |holds: bool| {
+        format!(
+            r#"graph @g {{
+  input %0 "x": f32[n]
+  const %1 "c" = bool[] {{{holds}}}
+  %2 = if (%1, %0) then graph @t {{
+    input %0 "x": f32[n]
+    %1 "eight" = slice (%0) ranges [(0, 8, 1)]
+    %2 "rest" = slice (%0) ranges [(8, n - 8, 1)]
+    %3 "sum" = reduce sum (%2) axes [0] keep false
+    %4 = add (%1, %3)
+    output "y" = %4
+  }} else graph @e {{
+    input %0 "x": f32[n]
+    %1 = reduce max (%0) axes [0] keep true
+    %2 = expand (%1) to [8]
+    output "y" = %2
+  }}
+  output "y" = %2
+}}"#
+        )
+    };
+    check(&text(true), &[("n", 11)]);
+    check(&text(false), &[("n", 3)]);
+    let graph = sparsec_graph::parse(&text(true)).expect("the text is a graph");
+    let lowered = sparsec_lower::lower(&graph, &sparsec_lower::TargetInfo::AVX2).expect("the graph lowers");
+    let x = sparsec_tir::BufferData::from_f32(&[1.0, 2.0, 3.0]);
+    let refused = sparsec_tir::run_program(&lowered.program, &lowered.data, &[3], &[x]).expect_err("too few");
+    assert!(refused.to_string().contains("out of range: `eight` takes 8 elements"), "{refused}");
+}

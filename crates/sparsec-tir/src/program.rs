@@ -127,6 +127,8 @@ pub enum Step {
     Loop(Box<LoopStep>),
     /// An extent that a kernel has found out is read.
     Find(Box<FindStep>),
+    /// The run ends here unless the constraint holds: what a branch demands, and the model does not.
+    Require(Constraint),
 }
 
 /// The reading of an extent that depends on data.

@@ -153,6 +153,13 @@ impl<'c> Glue<'_, 'c> {
                 }
                 Step::Loop(step) => self.emit_loop(f, step, kernels, places)?,
                 Step::Find(step) => self.emit_find(f, step, places)?,
+                Step::Require(constraint) => {
+                    let mut eval = Symbolic::new(self.cx, &places.symbols);
+                    let value = eval.eval(&constraint.expr)?;
+                    f.require(eval.fits()?, Status::TooLarge)?;
+                    let good = f.compare(IntPredicate::SGE, value, self.cx.int(0))?;
+                    f.require(good, Status::OutOfRange)?;
+                }
             }
         }
         Ok(())

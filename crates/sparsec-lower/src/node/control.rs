@@ -25,11 +25,11 @@ pub(super) fn lower_if<'g>(
     };
     l.touch(condition);
     let mut branch = |graph: &'g Graph| {
-        l.blocks.begin();
+        l.blocks.begin_branch();
         let targets: Vec<Option<Place>> = results.iter().map(|&p| Some(p)).collect();
         let outputs = l.lower_nested(graph, captured, &targets)?;
         copy_outputs(l, graph, &outputs, &results)?;
-        Ok(l.blocks.end())
+        Ok(l.blocks.end_branch())
     };
     let (then, otherwise) = (branch(then)?, branch(otherwise)?);
     l.blocks.push(PlannedStep::If { condition, then, otherwise });

@@ -151,24 +151,20 @@ impl Import {
             self.cx.abandon_nested();
         }
         let found = self.problems_since(before);
-        if let Ok(results) = as_loop {
-            if found.is_empty() {
-                return Ok(results);
-            }
-        } else if let Some(results) = self.unrolled(&looped, opsets) {
-            return Ok(results);
-        } else {
-            self.problems_since(before);
-            self.problems.extend(found);
-            return as_loop;
+        match as_loop {
+            Ok(results) if found.is_empty() => return Ok(results),
+            _ => {}
         }
-        match self.unrolled(&looped, opsets) {
-            Some(results) => Ok(results),
-            None => {
-                self.problems_since(before);
-                self.problems.extend(found);
-                Ok(Vec::new())
-            }
+        if let Some(results) = self.unrolled(&looped, opsets) {
+            return Ok(results);
+        }
+        self.problems_since(before);
+        self.problems.extend(found);
+        match (as_loop, &looped.known_trip, trip) {
+            (Err(fault), ..) => Err(fault),
+            // Iteration by iteration more would be known.
+            (Ok(_), None, Some(trip)) => Err(self.cx.unresolved(trip, "how often this loop runs")),
+            (Ok(results), ..) => Ok(results),
         }
     }
 
@@ -192,10 +188,9 @@ impl Import {
         for (i, (&x, &next)) in carried.iter().zip(&outputs[1..]).enumerate() {
             let (from, to) = (self.cx.ty(x), self.cx.ty(next));
             if from != to {
-                return Err(Fault::unsupported(format!(
-                    "a loop whose carried value {i} changes its type from {from} to {to} (it would have to be known how \
-                     often the loop runs, to write it out)"
-                )));
+                let what =
+                    format!("how often a loop runs whose carried value {i} changes its type from {from} to {to}");
+                return Err(trip.map_or_else(|| Fault::unsupported(&what), |x| self.cx.unresolved(x, &what)));
             }
         }
         let goes_on = self.cx.ints(outputs[0]).and_then(|c| c.first().and_then(Dim::as_const));

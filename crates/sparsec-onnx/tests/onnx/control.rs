@@ -123,6 +123,7 @@ fn loops_that_grow_are_written_out() {
     check(&model(&[2]), &[vector(&[1., 2.])], &[(&[6], &[1., 2., 1., 2., 1., 2.])]);
     let error = model(&[]).error();
     assert!(error.contains("carried value 0 changes its type from f32[2] to f32[4]"), "{error}");
+    assert!(error.contains("--bind trip=FILE.npy"), "{error}");
 }
 
 #[test]

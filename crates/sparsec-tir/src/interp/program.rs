@@ -123,6 +123,12 @@ impl Run<'_> {
                 }
                 Step::Loop(step) => self.looped(step)?,
                 Step::Find(step) => self.find(step)?,
+                Step::Require(constraint) => {
+                    if self.int(&constraint.expr)? < 0 {
+                        let message = &constraint.message;
+                        return Err(self.unsupported(format!("the dimensions are out of range: {message}")));
+                    }
+                }
             }
         }
         Ok(())
