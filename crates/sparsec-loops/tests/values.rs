@@ -1,23 +1,10 @@
 //! Kernels against values computed by hand, run by the graph interpreter.
 
-use sparsec_graph::{
-    BinaryOp, DType, Dim, Graph, LoopsSpec, Node, Op, Symbol, TensorData, TensorType, interpret, parse, verify,
-};
-use sparsec_loops::{Extreme, Suppression, arg_extreme, compress, iota, nonzero, suppress, top_k, unique};
+mod common;
 
-/// Runs a kernel on inputs, as the only node of a graph.
-#[track_caller]
-fn run(spec: LoopsSpec, inputs: &[TensorData]) -> Vec<TensorData> {
-    let mut graph = Graph::new("g");
-    let operands = inputs.iter().enumerate().map(|(i, x)| graph.add_input(format!("x{i}"), x.ty())).collect();
-    let node =
-        graph.append_node(Node::new(Op::Loops(Box::new(spec)), operands, "n")).expect("operands suit the kernel");
-    for (i, value) in graph.node(node).results.clone().into_iter().enumerate() {
-        graph.add_output(format!("y{i}"), value);
-    }
-    assert_eq!(verify(&graph), Ok(()));
-    interpret(&graph, inputs).expect("runs")
-}
+use common::run;
+use sparsec_graph::{BinaryOp, DType, Dim, Graph, Node, Op, Symbol, TensorData, TensorType, interpret, parse, verify};
+use sparsec_loops::{Extreme, Suppression, arg_extreme, compress, iota, nonzero, suppress, top_k, unique};
 
 fn line(values: &[f32]) -> (TensorType, TensorData) {
     let ty = TensorType::fixed(DType::F32, &[1, values.len() as i64]);

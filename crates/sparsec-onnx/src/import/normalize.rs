@@ -10,16 +10,44 @@ use crate::error::Fault;
 
 type Results = Result<Vec<Operand>, Fault>;
 
-/// `BatchNormalization` with fixed statistics.
+/// `BatchNormalization`, with fixed statistics or those of the operand.
 pub(super) fn batch_normalization(cx: &mut Context, node: &Node<'_>) -> Results {
-    let trains = node.int_or("training_mode", 0)? != 0 || (node.opset < 7 && node.int_or("is_test", 0)? == 0);
-    if trains {
+    let epsilon = node.float_or("epsilon", 1e-5)?;
+    if node.opset >= 14 && node.int_or("training_mode", 0)? != 0 {
+        return batch_normalization_of_training(cx, node, epsilon);
+    }
+    if node.opset < 7 && node.int_or("is_test", 0)? == 0 {
         return Err(Fault::unsupported("training mode"));
     }
     node.only_outputs(1)?;
-    let epsilon = node.float_or("epsilon", 1e-5)?;
     let operands = (0..5).map(|i| node.input(i)).collect::<Result<Vec<_>, _>>()?;
     Ok(vec![cx.append(Op::BatchNorm { epsilon }, &operands)?])
+}
+
+/// Normalises by the mean and the variance of each channel; the further results are running averages of both.
+fn batch_normalization_of_training(cx: &mut Context, node: &Node<'_>, epsilon: f64) -> Results {
+    let (x, scale, bias) = (node.input(0)?, node.input(1)?, node.input(2)?);
+    let (shape, momentum) = (cx.shape(x), node.float_or("momentum", 0.9)?);
+    let channels = shape.get(1).cloned().ok_or_else(|| Fault::invalid("the operand has no channels"))?;
+    let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
+    let mean = cx.reduce(ReduceKind::Mean, x, &axes)?;
+    let centred = cx.binary(BinaryOp::Sub, x, mean)?;
+    let square = cx.binary(BinaryOp::Mul, centred, centred)?;
+    let variance = cx.reduce(ReduceKind::Mean, square, &axes)?;
+    let mean = cx.reshape(mean, vec![channels.clone()])?;
+    let variance = cx.reshape(variance, vec![channels])?;
+    let mut results = vec![cx.append(Op::BatchNorm { epsilon }, &[x, scale, bias, mean, variance])?];
+    for (i, new) in [(3, mean), (4, variance)] {
+        if !node.wants_output(i - 2) {
+            break;
+        }
+        let old = node.input(i)?;
+        let new = cx.cast(new, cx.dtype(old))?;
+        let old = cx.with_number(BinaryOp::Mul, old, momentum)?;
+        let new = cx.with_number(BinaryOp::Mul, new, 1.0 - momentum)?;
+        results.push(cx.binary(BinaryOp::Add, old, new)?);
+    }
+    Ok(results)
 }
 
 /// `LayerNormalization` over the trailing axes; mean and inverse deviation are computed beside it where they are used.

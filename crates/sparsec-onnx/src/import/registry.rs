@@ -4,8 +4,9 @@ use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
     activation, attention, cast, constant, conv, conv_transpose, einsum, elementwise, found, index, integer, loss,
-    matmul, microsoft, normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce, reshape,
-    resize, rotary, running, scatter, sequence, shape, signal, slice, sort, training, trigonometry, vision,
+    matmul, microsoft, ml, ngrams, normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce,
+    reshape, resize, rotary, running, scatter, sequence, shape, signal, slice, sort, spectrum, training, trigonometry,
+    vision,
 };
 use crate::error::Fault;
 
@@ -16,6 +17,7 @@ pub(super) type Handler = fn(&mut Context, &Node<'_>) -> Result<Vec<Operand>, Fa
 pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
     let table = match domain {
         "" => STANDARD,
+        "ai.onnx.ml" => ML,
         "com.microsoft" => MICROSOFT,
         "ai.onnx.preview.training" => TRAINING,
         _ => return None,
@@ -40,13 +42,20 @@ pub(super) fn takes_sequences(domain: &str, op: &str) -> bool {
 /// The operators that are read, as pairs of domain (`ai.onnx` is the standard one) and name.
 pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
     let standard = STANDARD.iter().chain(SEQUENCE).map(|(name, _)| *name).chain(CONTROL.iter().copied());
+    let ml = ML.iter().map(|(name, _)| ("ai.onnx.ml", *name));
     let microsoft = MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name));
     let training = TRAINING.iter().map(|(name, _)| ("ai.onnx.preview.training", *name));
-    standard.map(|name| ("ai.onnx", name)).chain(microsoft).chain(training)
+    standard.map(|name| ("ai.onnx", name)).chain(ml).chain(microsoft).chain(training)
 }
 
 const TRAINING: &[(&str, Handler)] =
     &[("Adagrad", training::adagrad), ("Adam", training::adam), ("Momentum", training::momentum)];
+
+const ML: &[(&str, Handler)] = &[
+    ("ArrayFeatureExtractor", ml::array_feature_extractor),
+    ("Binarizer", ml::binarizer),
+    ("TreeEnsemble", ml::tree_ensemble),
+];
 
 const MICROSOFT: &[(&str, Handler)] = &[
     ("BiasAdd", microsoft::bias_add),
@@ -130,6 +139,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Cos", elementwise::unary),
     ("Cosh", trigonometry::cosh),
     ("CumSum", running::cum_sum),
+    ("DFT", spectrum::dft),
     ("DeformConv", vision::deform_conv),
     ("DepthToSpace", rearrange::depth_to_space),
     ("DequantizeLinear", quantize::dequantize_linear),
@@ -224,6 +234,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("RoiAlign", vision::roi_align),
     ("RotaryEmbedding", rotary::rotary_embedding),
     ("Round", elementwise::unary),
+    ("STFT", spectrum::stft),
     ("Scatter", scatter::scatter_elements),
     ("ScatterElements", scatter::scatter_elements),
     ("ScatterND", scatter::scatter_nd),
@@ -250,6 +261,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Tan", trigonometry::tan),
     ("Tanh", elementwise::unary),
     ("TensorScatter", scatter::tensor_scatter),
+    ("TfIdfVectorizer", ngrams::tf_idf_vectorizer),
     ("ThresholdedRelu", activation::thresholded_relu),
     ("Tile", rearrange::tile),
     ("TopK", sort::top_k),

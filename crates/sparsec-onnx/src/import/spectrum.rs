@@ -1,0 +1,141 @@
+//! Fourier transforms, as contractions with a table of cosines and sines.
+//!
+//! Complex numbers are a last axis of two: the real and the imaginary part. A transform sums over that axis, too: the table holds for each
+//! pair of points and each pair of parts what the one contributes to the other.
+
+use sparsec_graph::{BinaryOp, DType, Dim, Op};
+
+use super::context::{Context, Operand};
+use super::node::{Node, axis};
+use super::scatter::widen;
+use crate::error::Fault;
+
+type Results = Result<Vec<Operand>, Fault>;
+
+/// What is transformed into what.
+#[derive(Clone, Copy)]
+struct Transform {
+    axis: usize,
+    /// Points of the full signal.
+    length: i64,
+    inverse: bool,
+    /// Of the spectrum there is only the first half, which tells the other where the signal is real.
+    onesided: bool,
+}
+
+/// `DFT`.
+pub(super) fn dft(cx: &mut Context, node: &Node<'_>) -> Results {
+    let x = node.input(0)?;
+    let rank = cx.rank(x);
+    let along = match (node.opset >= 20, node.optional(2)) {
+        (true, Some(along)) => number(cx, along, "the axis")?,
+        (true, None) => -2,
+        (false, _) => node.int_or("axis", 1)?,
+    };
+    let along = axis(along, rank)?;
+    if along + 1 == rank {
+        return Err(Fault::invalid(format!("axis {along} is that of the parts of complex numbers")));
+    }
+    let (inverse, onesided) = (node.int_or("inverse", 0)? != 0, node.int_or("onesided", 0)? != 0);
+    let length = match node.optional(1) {
+        Some(length) => number(cx, length, "the length")?,
+        None if inverse && onesided => 2 * (cx.const_extent(x, along)? - 1),
+        None => cx.const_extent(x, along)?,
+    };
+    Ok(vec![transform(cx, x, Transform { axis: along, length, inverse, onesided })?])
+}
+
+/// `STFT`: the transforms of frames of the signal, which overlap.
+pub(super) fn stft(cx: &mut Context, node: &Node<'_>) -> Results {
+    let (mut signal, window) = (node.input(0)?, node.optional(2));
+    let step = number(cx, node.input(1)?, "the step")?;
+    if cx.rank(signal) == 2 {
+        signal = cx.insert_axes(signal, &[2])?;
+    }
+    let [batch, _, parts] = cx.shape(signal).try_into().map_err(|_| Fault::invalid("a signal has 3 dimensions"))?;
+    let points = cx.const_extent(signal, 1)?;
+    let length = match (node.optional(3), window) {
+        (Some(length), _) => number(cx, length, "the length of frames")?,
+        (None, Some(window)) => cx.const_extent(window, 0)?,
+        (None, None) => points,
+    };
+    if step < 1 || length < 1 || length > points {
+        return Err(Fault::invalid(format!("frames of {length} points of {points}, at distances of {step}")));
+    }
+    let frames = (points - length) / step + 1;
+    let size = |n: i64| usize::try_from(n).unwrap_or(0);
+    let indices =
+        cx.table(DType::I64, &[size(frames), size(length)], |i| (i as i64 / length) * step + i as i64 % length)?;
+    let indices = cx.reshape(indices, vec![Dim::constant(frames * length)])?;
+    let framed = cx.append(Op::Gather { axis: 1 }, &[signal, indices])?;
+    let mut framed = cx.reshape(framed, vec![batch, frames.into(), length.into(), parts])?;
+    if let Some(window) = window {
+        let window = cx.reshape(window, vec![length.into(), Dim::constant(1)])?;
+        framed = cx.binary(BinaryOp::Mul, framed, window)?;
+    }
+    let onesided = node.int_or("onesided", 1)? != 0;
+    Ok(vec![transform(cx, framed, Transform { axis: 2, length, inverse: false, onesided })?])
+}
+
+/// The transform along an axis, which is cut, or filled up with zeros, to its length.
+fn transform(cx: &mut Context, x: Operand, t: Transform) -> Result<Operand, Fault> {
+    let dtype = cx.dtype(x);
+    let parts = cx.const_extent(x, cx.rank(x) - 1)?;
+    if !(1..=2).contains(&parts) || !dtype.is_float() || !(1..1 << 24).contains(&t.length) {
+        return Err(Fault::invalid(format!("a transform of {} points of {}", t.length, cx.ty(x))));
+    }
+    let half = t.length / 2 + 1;
+    let (points, bins) = match (t.onesided, t.inverse) {
+        (true, true) => (half, t.length),
+        (true, false) => (t.length, half),
+        (false, _) => (t.length, t.length),
+    };
+    let used = cx.const_extent(x, t.axis)?.min(points);
+    let mut x = widen(cx, x)?;
+    if cx.const_extent(x, t.axis)? > used {
+        x = cx.part(x, t.axis, Dim::constant(0), used.into(), 1)?;
+    }
+    let results = if t.inverse && t.onesided { 1 } else { 2 };
+    let table = table(cx, t, [used, bins, parts, results])?;
+    let table = cx.cast(table, cx.dtype(x))?;
+    let mut shape = cx.shape(x);
+    let outer = Dim::product(&shape[..t.axis]);
+    let inner = Dim::product(&shape[t.axis + 1..shape.len() - 1]);
+    let lines = cx.reshape(x, vec![outer, used.into(), inner, parts.into()])?;
+    let y = cx.contract("onic,nkcd->okid", lines, table)?;
+    shape[t.axis] = bins.into();
+    if let Some(last) = shape.last_mut() {
+        *last = results.into();
+    }
+    let y = cx.reshape(y, shape)?;
+    cx.cast(y, dtype)
+}
+
+/// What part `c` of point `n` contributes to part `d` of bin `k`, `[n, k, c, d]`.
+fn table(cx: &mut Context, t: Transform, extents: [i64; 4]) -> Result<Operand, Fault> {
+    let [_, bins, parts, results] = extents;
+    let shape = extents.map(|n| usize::try_from(n).unwrap_or(0));
+    cx.table(DType::F64, &shape, |at| {
+        let at = at as i64;
+        let (d, c) = (at % results, at / results % parts);
+        let (k, n) = (at / (results * parts) % bins, at / (results * parts * bins));
+        let angle = std::f64::consts::TAU * (n * k % t.length) as f64 / t.length as f64;
+        let (sin, cos) = if t.inverse { angle.sin_cos() } else { (-angle).sin_cos() };
+        let value = match (c, d) {
+            (0, 0) | (1, 1) => cos,
+            (0, 1) => sin,
+            _ => -sin,
+        };
+        // All bins of half a spectrum count twice, but those that are their own mirror images.
+        let is_twice = t.inverse && t.onesided && n != 0 && 2 * n != t.length;
+        let scale = if t.inverse { 1.0 / t.length as f64 } else { 1.0 };
+        if is_twice { 2.0 * value * scale } else { value * scale }
+    })
+}
+
+fn number(cx: &Context, x: Operand, what: &str) -> Result<i64, Fault> {
+    match cx.const_ints(x, what)?.as_slice() {
+        &[number] => Ok(number),
+        _ => Err(Fault::invalid(format!("{what} is not one number"))),
+    }
+}
