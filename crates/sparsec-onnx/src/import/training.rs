@@ -58,7 +58,7 @@ pub(super) fn adagrad(cx: &mut Context, node: &Node<'_>) -> Results {
         let gradient = regularised(cx, node, x, gradient)?;
         let square = cx.binary(BinaryOp::Mul, gradient, gradient)?;
         let squares = cx.binary(BinaryOp::Add, squares, square)?;
-        trained.push(scaled_step(cx, x, rate, (gradient, squares), node.float_or("epsilon", 0.0)?)?);
+        trained.push(scaled_step(cx, x, rate, (gradient, squares), node.float_or("epsilon", 1e-6)?)?);
         sums.push(squares);
     }
     Ok([trained, sums].concat())
@@ -91,7 +91,7 @@ pub(super) fn adam(cx: &mut Context, node: &Node<'_>) -> Results {
         let mean = blend(cx, (alpha, groups[2][i]), (1.0 - alpha, gradient))?;
         let square = cx.binary(BinaryOp::Mul, gradient, gradient)?;
         let square = blend(cx, (beta, groups[3][i]), (1.0 - beta, square))?;
-        let new = scaled_step(cx, x, rate, (mean, square), node.float_or("epsilon", 0.0)?)?;
+        let new = scaled_step(cx, x, rate, (mean, square), node.float_or("epsilon", 1e-6)?)?;
         trained.push(cx.with_number(BinaryOp::Mul, new, post)?);
         means.push(mean);
         squares.push(square);
