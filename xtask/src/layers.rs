@@ -47,6 +47,7 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("egg", "sparsec-rewrite"),
     ("petgraph", "sparsec-graph"),
     ("prost", "sparsec-onnx"),
+    ("redb", "sparsec"),
 ];
 
 /// Where `unsafe` code may stand: whole folders, or single files.

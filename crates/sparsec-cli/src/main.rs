@@ -39,6 +39,8 @@ enum Command {
     Bench(commands::bench::Arguments),
     /// Measure this machine, for predictions that fit it
     Calibrate(commands::calibrate::Arguments),
+    /// Time formats and schedules for the weights of a model, and keep the fastest
+    Tune(commands::tune::Arguments),
     /// Show what was found in each weight, and what was chosen
     Inspect(commands::inspect::Arguments),
     /// Set the smallest weights of a model to zero
@@ -66,6 +68,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
         Command::Calibrate(arguments) => commands::calibrate::run(arguments),
+        Command::Tune(arguments) => commands::tune::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Prune(arguments) => commands::prune::run(arguments),
         Command::Opt(arguments) => commands::opt::run(arguments),

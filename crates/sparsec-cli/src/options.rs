@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sparsec::machine_file::MachineFile;
+use sparsec::tuning::{TuneOptions, Tuning, cache};
 use sparsec::{CompileOptions, Format, Target};
 
 use crate::failure::Failure;
@@ -50,9 +52,39 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) machine: Option<PathBuf>,
 
+    /// Formats and schedules that were measured: a file of `sparsec tune`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tuning: Option<PathBuf>,
+
     /// Store a weight in this format whatever it costs: dense, csr, bsr<4,1>, nm<2,4>, ...
     #[arg(long = "format", value_name = "TENSOR=FORMAT", value_parser = parse_format)]
     pub(crate) formats: Vec<(String, Format)>,
+}
+
+/// How candidates are timed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TuneArguments {
+    /// The database of measurements, made where it is missing [default: sparsec/tuning.redb in the user's folder for caches]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_tune_cache")]
+    tune_cache: Option<PathBuf>,
+
+    /// Neither read nor keep measurements
+    #[arg(long)]
+    no_tune_cache: bool,
+
+    /// Seconds for all timed runs together; compiling what is timed comes on top
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    tune_budget: u32,
+}
+
+impl TuneArguments {
+    pub(crate) fn options(&self) -> TuneOptions {
+        let cache = match self.no_tune_cache {
+            true => None,
+            false => self.tune_cache.clone().or_else(cache::default_path),
+        };
+        TuneOptions { cache, budget: Duration::from_secs(self.tune_budget.into()) }
+    }
 }
 
 impl ModelArguments {
@@ -66,6 +98,9 @@ impl ModelArguments {
         if let Some(file) = &self.machine {
             let machine = MachineFile::read(file).and_then(|m| m.for_target(file, &options.target));
             options.machine = Some(machine.map_err(Failure::input)?);
+        }
+        if let Some(file) = &self.tuning {
+            options.tuning = Some(Tuning::read(file).map_err(Failure::input)?);
         }
         options.dims = unique("--dim", &self.dims)?;
         for (input, file) in unique("--bind", &self.bind)? {

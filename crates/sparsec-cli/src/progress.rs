@@ -85,6 +85,14 @@ impl Observer for Progress<'_> {
         self.bar.set_message(stage.to_owned());
     }
 
+    fn progress(&mut self, part: usize, parts: usize, what: &str) {
+        self.bar.set_message(format!("tune {} of {parts}: {what}", part + 1));
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.bar.suspend(|| eprintln!("warning: {message}"));
+    }
+
     fn finished(&mut self, stage: &str, time: Duration, ir: &dyn Display) -> ControlFlow<()> {
         self.bar.inc(1);
         self.times.push((stage.to_owned(), time));

@@ -17,6 +17,7 @@ use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
 use crate::node::lower_node;
 use crate::plan::{Lifetime, plan};
+use crate::schedule::Schedule;
 use crate::target::TargetInfo;
 use crate::weight::Table;
 
@@ -29,6 +30,9 @@ pub struct Lowered {
     pub data: Constants,
     /// The kernels as they were in Stage II, in the program's order.
     pub dumps: Vec<KernelDump>,
+    /// For each node with a constant weight whose kernel can be cut in several ways, by name: the schedule that it has,
+    /// then others, those that are predicted to be faster first.
+    pub schedules: BTreeMap<String, Vec<Schedule>>,
 }
 
 /// A kernel before it was flattened.
@@ -44,10 +48,13 @@ pub struct KernelDump {
 }
 
 /// What lowering does beside its work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LowerOptions {
     /// Keeps Stage I of the kernels of constant weights in [`KernelDump::coordinates`].
     pub coordinates: bool,
+    /// Schedules for nodes with a constant weight, by name. One that is not possible has no effect, which
+    /// [`Lowered::schedules`] shows.
+    pub schedules: BTreeMap<String, Schedule>,
 }
 
 /// The bytes of a program's constants, made when they are written.
@@ -119,6 +126,7 @@ pub(crate) struct Lowering<'g> {
     conditions: Vec<Condition>,
     /// The extents that kernels find out, in order, with the largest values over the symbols of inputs.
     found: Vec<(Symbol, Dim)>,
+    schedules: BTreeMap<String, Vec<Schedule>>,
 }
 
 /// Lowers a graph whose weights have formats.
@@ -137,7 +145,7 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
     let mut l = Lowering {
         graph,
         target: *target,
-        options: *options,
+        options: options.clone(),
         places: BTreeMap::new(),
         tables: Vec::new(),
         table_names: BTreeMap::new(),
@@ -151,6 +159,7 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
         launches: Vec::new(),
         conditions: Vec::new(),
         found: Vec::new(),
+        schedules: BTreeMap::new(),
     };
     l.place_outputs();
     l.lower_nodes()?;
@@ -393,6 +402,13 @@ impl<'g> Lowering<'g> {
         Place::Constant(self.tables.len() as u32 - 1)
     }
 
+    /// Keeps the schedules of a node: its own, then others.
+    pub(crate) fn keep_schedules(&mut self, node: &str, schedules: Vec<Schedule>) {
+        if !schedules.is_empty() {
+            self.schedules.insert(node.to_owned(), schedules);
+        }
+    }
+
     /// Adds a launch. `symbols` gives values to parameters that are no symbols of the model (sizes of tables).
     pub(crate) fn launch(
         &mut self,
@@ -517,6 +533,7 @@ impl<'g> Lowering<'g> {
             program,
             data: Constants { tables: self.tables, pages: self.graph.pages().cloned() },
             dumps: self.kernels,
+            schedules: self.schedules,
         }
     }
 

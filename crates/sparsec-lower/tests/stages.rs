@@ -84,7 +84,7 @@ impl Stages {
     fn of(text: &str) -> Self {
         let graph = sparsec_graph::parse(text).expect("the text is a graph");
         sparsec_graph::verify(&graph).expect("the graph is valid");
-        let options = LowerOptions { coordinates: true };
+        let options = LowerOptions { coordinates: true, ..LowerOptions::default() };
         let lowered = lower_with(&graph, &TargetInfo::AVX2, &options).expect("the graph lowers");
         assert_eq!(lowered.program.launches.len(), 1, "one kernel is launched");
         Stages { graph, lowered }

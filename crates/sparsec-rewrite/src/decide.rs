@@ -49,7 +49,7 @@ fn decision(
     let mut candidates: Vec<Candidate> = weight
         .candidates
         .iter()
-        .filter(|facts| weight.forced || !product.is_vector || takes_vector(&facts.format))
+        .filter(|facts| weight.is_set(&facts.format) || !product.is_vector || takes_vector(&facts.format))
         .map(|facts| Candidate {
             format: facts.format.clone(),
             seconds: seconds(facts),
@@ -90,6 +90,9 @@ fn why(weight: &Weight, facts: &StoredFacts, product: &Product) -> String {
 fn reason(weight: &Weight, candidates: &[Candidate], chosen: &Format) -> String {
     if weight.forced {
         return "set by the user".to_owned();
+    }
+    if weight.measured.is_some() {
+        return "measured".to_owned();
     }
     let seconds = |format: &Format| candidates.iter().find(|c| c.format == *format).map(|c| c.seconds);
     let (Some(dense), Some(own)) = (seconds(&Format::Dense), seconds(chosen)) else { return String::new() };

@@ -62,17 +62,15 @@ pub struct Rewritten {
 pub fn rewrite(graph: &Graph, options: &RewriteOptions) -> Result<Rewritten, RewriteError> {
     let dims = options.nominal_dims(graph);
     weights::check_forced(graph, &options.forced)?;
+    weights::check_forced(graph, &options.measured)?;
     rewrite_graph(graph, options, &dims)
 }
 
 /// Rewrites a graph, and the graphs within it, whose symbols have the values that `dims` gives to those of the model.
 fn rewrite_graph(graph: &Graph, options: &RewriteOptions, dims: &Bindings) -> Result<Rewritten, RewriteError> {
-    let weights = weights::analyse_weights(graph, &options.machine, &options.forced)?;
+    let weights = weights::analyse_weights(graph, &options.machine, &options.forced, &options.measured)?;
     let model = cost::CostModel::new(&options.machine, dims, &weights);
-    let formats = weights
-        .iter()
-        .map(|(&value, weight)| (value, weight.candidates.iter().map(|c| c.format.clone()).collect()))
-        .collect();
+    let formats = weights.iter().map(|(&value, weight)| (value, weight.offered())).collect();
     let mut emitter = emit::Emitter::new(graph);
     let (mut decisions, mut operators, mut regions, mut seconds) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for region in region::cut_regions(graph, options.limits.region_nodes)? {

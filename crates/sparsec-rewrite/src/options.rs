@@ -15,6 +15,9 @@ pub struct RewriteOptions {
     pub nominal: Bindings,
     /// Formats that the user wants, by the name of the constant. They are used whatever they cost.
     pub forced: BTreeMap<String, Format>,
+    /// Formats that were measured to be the fastest, by the name of the constant. They are used instead of predictions,
+    /// which are still made and reported.
+    pub measured: BTreeMap<String, Format>,
     /// When to stop searching.
     pub limits: Limits,
 }
@@ -40,7 +43,13 @@ impl RewriteOptions {
     /// The options for a machine, everything else as by default.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        RewriteOptions { machine, nominal: Bindings::new(), forced: BTreeMap::new(), limits: Limits::default() }
+        RewriteOptions {
+            machine,
+            nominal: Bindings::new(),
+            forced: BTreeMap::new(),
+            measured: BTreeMap::new(),
+            limits: Limits::default(),
+        }
     }
 
     /// Extents for all symbols of a graph. Those without a given extent are taken to be 1 where the symbol is

@@ -40,9 +40,24 @@ pub(crate) struct Weight {
     pub(crate) candidates: Vec<StoredFacts>,
     /// Whether the user chose.
     pub(crate) forced: bool,
+    /// The format that was measured to be the fastest; it is among the candidates.
+    pub(crate) measured: Option<Format>,
 }
 
 impl Weight {
+    /// The formats that a rewriting chooses from.
+    pub(crate) fn offered(&self) -> Vec<Format> {
+        match &self.measured {
+            Some(format) => vec![format.clone()],
+            None => self.candidates.iter().map(|c| c.format.clone()).collect(),
+        }
+    }
+
+    /// Whether this format is used whatever is predicted.
+    pub(crate) fn is_set(&self, format: &Format) -> bool {
+        self.forced || self.measured.as_ref() == Some(format)
+    }
+
     /// What is known of the weight in a format that is among the candidates.
     pub(crate) fn stored(&self, format: &Format) -> Option<&StoredFacts> {
         self.candidates.iter().find(|c| c.format == *format)
@@ -61,6 +76,7 @@ struct Source<'a> {
     /// Whether every use is a matrix-vector product.
     vector: bool,
     forced: Option<Format>,
+    measured: Option<Format>,
 }
 
 /// Refuses formats for what is no weight, here or in a graph within control flow.
@@ -69,7 +85,7 @@ struct Source<'a> {
 /// [`RewriteError::UnknownWeight`].
 pub(crate) fn check_forced(graph: &Graph, forced: &BTreeMap<String, Format>) -> Result<(), RewriteError> {
     fn names<'a>(graph: &'a Graph, forced: &BTreeMap<String, Format>, known: &mut BTreeSet<&'a str>) {
-        known.extend(collect(graph, forced).iter().map(|s| s.name));
+        known.extend(collect(graph, forced, &BTreeMap::new()).iter().map(|s| s.name));
         let nested = graph.nodes().flat_map(|(_, node)| node.op.graphs());
         nested.for_each(|graph| names(graph, forced, known));
     }
@@ -84,13 +100,14 @@ pub(crate) fn check_forced(graph: &Graph, forced: &BTreeMap<String, Format>) -> 
 /// Looks at the weights of all contractions and convolutions.
 ///
 /// # Errors
-/// When a forced format can't hold the pattern of its weight.
+/// When a forced or measured format can't hold the pattern of its weight.
 pub(crate) fn analyse_weights(
     graph: &Graph,
     machine: &Machine,
     forced: &BTreeMap<String, Format>,
+    measured: &BTreeMap<String, Format>,
 ) -> Result<BTreeMap<ValueId, Weight>, RewriteError> {
-    let sources = collect(graph, forced);
+    let sources = collect(graph, forced, measured);
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(8).min(sources.len().max(1));
     std::thread::scope(|scope| {
@@ -110,7 +127,11 @@ pub(crate) fn analyse_weights(
     results.into_iter().map(|(value, weight)| Ok((value, weight?))).collect()
 }
 
-fn collect<'a>(graph: &'a Graph, forced: &BTreeMap<String, Format>) -> Vec<Source<'a>> {
+fn collect<'a>(
+    graph: &'a Graph,
+    forced: &BTreeMap<String, Format>,
+    measured: &BTreeMap<String, Format>,
+) -> Vec<Source<'a>> {
     let mut sources: BTreeMap<ValueId, Source<'a>> = BTreeMap::new();
     for (_, node) in graph.nodes() {
         let Some(&value) = weight_operand(&node.op).and_then(|index| node.operands.get(index)) else { continue };
@@ -123,7 +144,8 @@ fn collect<'a>(graph: &'a Graph, forced: &BTreeMap<String, Format>) -> Vec<Sourc
         };
         let vector = is_vector_product(graph, node);
         let forced = forced.get(&constant.name).or(node.format.as_ref()).cloned();
-        let source = Source { value, name: &constant.name, data, extents, grouped, vector, forced };
+        let measured = measured.get(&constant.name).filter(|_| forced.is_none()).cloned();
+        let source = Source { value, name: &constant.name, data, extents, grouped, vector, forced, measured };
         sources
             .entry(value)
             .and_modify(|known| {
@@ -164,7 +186,7 @@ fn analyse_as<T: Element + bytemuck::Pod>(
     let values = graph.values::<T>(source.data).unwrap_or_default();
     let nonzeros = values.iter().filter(|v| !v.is_zero()).count();
     let density = if values.is_empty() { 0.0 } else { nonzeros as f64 / values.len() as f64 };
-    let free = matches!(source.forced, None | Some(Format::Dense));
+    let free = [&source.forced, &source.measured].into_iter().all(|f| matches!(f, None | Some(Format::Dense)));
     if free && (density >= DENSE || source.grouped || values.is_empty()) {
         return dense_weight(source, density);
     }
@@ -180,10 +202,11 @@ fn analyse_as<T: Element + bytemuck::Pod>(
     };
     let pattern = pattern.map_err(failed(&Format::Dense))?;
     let kind = detect(&pattern);
-    let formats = match &source.forced {
+    let mut formats = match &source.forced {
         Some(format) => vec![format.clone()],
         None => candidates(&pattern, kind, machine, source.vector),
     };
+    formats.extend(source.measured.iter().filter(|format| !formats.contains(format)).cloned().collect::<Vec<_>>());
     let facts = formats.iter().map(|format| facts_of(format, &pattern, T::BYTES).map_err(failed(format)));
     Ok(Weight {
         name: source.name.to_owned(),
@@ -193,13 +216,14 @@ fn analyse_as<T: Element + bytemuck::Pod>(
         stats: Some(PatternStats::with_options(&pattern, &stats_for(kind))),
         candidates: facts.collect::<Result<_, _>>()?,
         forced: source.forced.is_some(),
+        measured: source.measured.clone(),
     })
 }
 
 fn dense_weight(source: &Source<'_>, density: f64) -> Result<Weight, RewriteError> {
     let (rows, positions, channels) = source.extents;
     let shape = (rows, positions * channels);
-    if let Some(format) = source.forced.as_ref().filter(|f| **f != Format::Dense) {
+    if let Some(format) = [&source.forced, &source.measured].into_iter().flatten().find(|f| **f != Format::Dense) {
         let (name, dtype) = (source.name.to_owned(), source.data.dtype);
         return Err(RewriteError::ElementType { name, format: format.clone(), dtype });
     }
@@ -219,6 +243,7 @@ fn dense_weight(source: &Source<'_>, density: f64) -> Result<Weight, RewriteErro
         stats: None,
         candidates: vec![facts],
         forced: source.forced.is_some(),
+        measured: source.measured.clone(),
     })
 }
 

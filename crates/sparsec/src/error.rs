@@ -86,6 +86,9 @@ pub enum CompileError {
         /// What is wrong.
         message: String,
     },
+    /// A tuning can't be used.
+    #[error("{0}")]
+    Tuning(#[from] crate::tuning::TuningError),
     /// The observer asked to stop.
     #[error("stopped after `{stage}`")]
     Stopped {

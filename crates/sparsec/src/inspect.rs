@@ -8,6 +8,8 @@ use sparsec_passes::Macs;
 use sparsec_rewrite::{Decision, Report};
 use sparsec_tir::{Expr, Program};
 
+use crate::tuning::Tuning;
+
 /// The account of one compilation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
@@ -66,6 +68,8 @@ pub struct WeightReport {
     pub bytes: u64,
     /// What the kernel made of the format for its target: tile, rows in flight, partitions.
     pub schedule: Option<String>,
+    /// Measured milliseconds of the format and schedule that were chosen, where they come from tuning.
+    pub measured_ms: Option<f64>,
     /// The formats that were compared, the fastest first.
     pub candidates: Vec<CandidateReport>,
 }
@@ -77,6 +81,8 @@ pub struct CandidateReport {
     pub format: String,
     /// Predicted milliseconds.
     pub predicted_ms: f64,
+    /// Measured milliseconds with its fastest schedule, where it was timed.
+    pub measured_ms: Option<f64>,
     /// Bytes of the weight.
     pub bytes: u64,
     /// What speaks for or against it.
@@ -134,6 +140,26 @@ impl Inspection {
         }
     }
 
+    /// Adds what was measured.
+    pub(crate) fn add_tuning(&mut self, tuning: &Tuning) {
+        for weight in &mut self.weights {
+            let Some(layer) = tuning.layer(&weight.node).filter(|layer| layer.format == weight.chosen) else {
+                continue;
+            };
+            weight.measured_ms = layer.us().map(|us| us / 1e3);
+            let schedule = layer.schedule.as_ref().map_or(String::new(), |s| format!(" with {s}"));
+            weight.reason = match (weight.measured_ms, layer.us_of("dense")) {
+                (Some(own), Some(dense)) if weight.chosen != "dense" => {
+                    format!("tuned: measured {:.2} times as fast as dense{schedule}", dense / 1e3 / own)
+                }
+                _ => format!("tuned: fastest of {} that were measured{schedule}", layer.timings.len()),
+            };
+            for candidate in &mut weight.candidates {
+                candidate.measured_ms = layer.us_of(&candidate.format).map(|us| us / 1e3);
+            }
+        }
+    }
+
     pub(crate) fn add_program(&mut self, program: &Program) {
         for weight in &mut self.weights {
             let launch = program.launches.iter().find(|l| l.label == weight.node);
@@ -157,6 +183,7 @@ impl WeightReport {
             .map(|c| CandidateReport {
                 format: c.format.to_string(),
                 predicted_ms: c.seconds * 1e3,
+                measured_ms: None,
                 bytes: c.bytes,
                 why: c.why.clone(),
             })
@@ -183,6 +210,7 @@ impl WeightReport {
             bytes: candidate.map_or(0, |c| c.bytes),
             chosen,
             schedule: None,
+            measured_ms: None,
             candidates,
         }
     }

@@ -26,11 +26,12 @@ mod options;
 mod package;
 mod pipeline;
 pub mod probe;
+pub mod tuning;
 
 pub use error::CompileError;
 pub use observer::{Observer, Silent};
 pub use options::{CompileOptions, Emit, ModelSource, Output};
-pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, rewrite, stage_names};
+pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, rewrite, stage_names, tune};
 
 pub use sparsec_graph as graph;
 pub use sparsec_graph::Format;

@@ -6,7 +6,8 @@ use sparsec_graph::{Bindings, Graph, TensorType, random_data};
 use sparsec_runtime::{DType, Model, Tensor};
 
 use crate::layers::LayerReport;
-use crate::{CompileError, CompileOptions, Emit, Output, compile_graph};
+use crate::pipeline::compile_as_it_is;
+use crate::{CompileError, CompileOptions, Compiled, Emit, Output, compile_graph};
 
 /// Fewest timed runs.
 const MIN_RUNS: usize = 7;
@@ -37,21 +38,46 @@ impl Native {
         let output = Some(Output { folder: folder.path().to_path_buf(), emit: [Emit::Shared].into() });
         let options = CompileOptions { output, profile: true, name: None, ..options.clone() };
         let compiled = compile_graph(name, graph, &options)?;
+        Native::load(graph, compiled, folder).map_err(failed)
+    }
+
+    /// Compiles and loads a graph whose nodes have formats already; nothing of it is rewritten.
+    pub(crate) fn as_it_is(
+        name: &str,
+        graph: &Graph,
+        nominal: &Bindings,
+        options: &CompileOptions,
+    ) -> Result<Native, CompileError> {
+        let failed = |message: String| CompileError::Measure { model: name.to_owned(), message };
+        let folder = tempfile::TempDir::with_prefix("sparsec-").map_err(|e| failed(e.to_string()))?;
+        let output = Some(Output { folder: folder.path().to_path_buf(), emit: [Emit::Shared].into() });
+        let options = CompileOptions { output, profile: true, name: None, ..options.clone() };
+        let compiled = compile_as_it_is(name, graph, nominal, &options)?;
+        Native::load(graph, compiled, folder).map_err(failed)
+    }
+
+    fn load(graph: &Graph, compiled: Compiled, folder: tempfile::TempDir) -> Result<Native, String> {
         let library = folder.path().join(format!("lib{}.so", compiled.name));
-        let mut model = Model::load(&library, &compiled.name).map_err(|e| failed(e.to_string()))?;
+        let mut model = Model::load(&library, &compiled.name).map_err(|e| e.to_string())?;
         let inputs = graph.inputs().iter().enumerate();
         let inputs = inputs.map(|(i, &v)| input(graph.ty(v), &compiled.nominal, i as u64)).collect::<Option<Vec<_>>>();
-        let inputs = inputs.ok_or_else(|| failed("an input is too large or of an unknown type".to_owned()))?;
-        let outputs = model.run(&inputs).map_err(|e| failed(e.to_string()))?;
+        let inputs = inputs.ok_or_else(|| "an input is too large or of an unknown type".to_owned())?;
+        let outputs = model.run(&inputs).map_err(|e| e.to_string())?;
         Ok(Native { model, layers: compiled.layers, inputs, outputs, rounds: Vec::new(), _folder: folder })
     }
 
     /// Runs for so long, and keeps the times: a round.
     pub(crate) fn run_for(&mut self, limit: Duration) -> Result<(), CompileError> {
+        self.run_after(limit, &mut || {})
+    }
+
+    /// The same, with something done before each run.
+    pub(crate) fn run_after(&mut self, limit: Duration, before: &mut dyn FnMut()) -> Result<(), CompileError> {
         let start = Instant::now();
         self.rounds.push(Vec::new());
         let mut count = 0;
         while count < MIN_RUNS || start.elapsed() < limit {
+            before();
             self.run()?;
             count += 1;
         }

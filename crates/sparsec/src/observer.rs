@@ -8,10 +8,20 @@ use crate::CompileError;
 
 /// Is told about each stage. Both functions do nothing by default.
 pub trait Observer {
-    /// A stage begins. Stages have the names `read`, those of the graph passes, `rewrite`, `lower`, `weights`, `emit`,
-    /// `package`.
+    /// A stage begins. Stages have the names `read`, those of the graph passes, `tune`, `rewrite`, `lower`, `weights`,
+    /// `emit`, `package`.
     fn started(&mut self, stage: &str) {
         let _ = stage;
+    }
+
+    /// Something goes on within a stage: which of how many parts begins, in words.
+    fn progress(&mut self, part: usize, parts: usize, what: &str) {
+        let _ = (part, parts, what);
+    }
+
+    /// Something that the user should know, and that is no error.
+    fn warn(&mut self, message: &str) {
+        let _ = message;
     }
 
     /// A stage is done. `ir` is the text of what it made, printed only where it is formatted. On a break the compilation

@@ -8,6 +8,8 @@ use sparsec_graph::{Format, TensorData};
 use sparsec_llvm::Target;
 use sparsec_rewrite::Machine;
 
+use crate::tuning::{TuneOptions, Tuning};
+
 /// Where a model comes from.
 #[derive(Clone, Debug)]
 pub enum ModelSource {
@@ -69,6 +71,10 @@ pub struct CompileOptions {
     pub formats: BTreeMap<String, Format>,
     /// The machine for which time is predicted; the default of the target's family where there is none.
     pub machine: Option<Machine>,
+    /// Formats and schedules that were measured.
+    pub tuning: Option<Tuning>,
+    /// Measure formats and schedules on this machine; what [`CompileOptions::tuning`] says is then of no effect.
+    pub tune: Option<TuneOptions>,
     /// What to write, and where. Nothing is written where there is none.
     pub output: Option<Output>,
     /// Keep LLVM's IR as text.
@@ -91,6 +97,8 @@ impl CompileOptions {
             nominal: BTreeMap::new(),
             formats: BTreeMap::new(),
             machine: None,
+            tuning: None,
+            tune: None,
             output: None,
             llvm_ir: false,
             assembly: false,

@@ -14,6 +14,7 @@ use sparsec_tir::Program;
 use crate::inspect::{Inspection, Shapes, weight_shapes};
 use crate::layers::{LayerReport, layers};
 use crate::observer::stage;
+use crate::tuning::{self, Decisions, Tuning, TuningError};
 use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, Silent, package};
 
 /// A compiled model.
@@ -48,6 +49,8 @@ pub struct Rewriting {
     pub report: Report,
     /// Values that open dimensions were assumed to have where time was predicted.
     pub nominal: Bindings,
+    /// What was measured, or read from a file, and obeyed.
+    pub tuning: Option<Tuning>,
 }
 
 /// Names of the stages in the order in which they run; a pass that runs twice is named twice.
@@ -87,6 +90,29 @@ pub fn compile_graph(name: &str, graph: &Graph, options: &CompileOptions) -> Res
     generate(name, &library_name(name), rewriting, options, &mut Silent)
 }
 
+/// Compiles a graph whose nodes have their formats; the tuning of the options sets schedules.
+pub(crate) fn compile_as_it_is(
+    name: &str,
+    graph: &Graph,
+    nominal: &Bindings,
+    options: &CompileOptions,
+) -> Result<Compiled, CompileError> {
+    let report = Report {
+        decisions: Vec::new(),
+        nodes: (graph.node_count(), graph.node_count()),
+        fused: 0,
+        transposes: (0, 0),
+        seconds: 0.0,
+        operators: Vec::new(),
+        regions: Vec::new(),
+    };
+    let macs = Macs::default();
+    let inspection = Inspection::new(name, [macs, macs], nominal, &Shapes::new(), &report);
+    let (graph, nominal, tuning) = (graph.clone(), nominal.clone(), options.tuning.clone());
+    let rewriting = Rewriting { graph, inspection, report, nominal, tuning };
+    generate(name, &library_name(name), rewriting, options, &mut Silent)
+}
+
 /// The stages of [`compile`] behind the rewriting.
 fn generate(
     label: &str,
@@ -95,9 +121,9 @@ fn generate(
     options: &CompileOptions,
     observer: &mut dyn Observer,
 ) -> Result<Compiled, CompileError> {
-    let Rewriting { mut graph, mut inspection, report, nominal } = rewriting;
+    let Rewriting { mut graph, mut inspection, report, nominal, tuning } = rewriting;
     let name = name.to_owned();
-    let Lowered { mut program, data, dumps } = lower(label, &graph, options, observer)?;
+    let Lowered { mut program, data, dumps, .. } = lower(label, &graph, tuning.as_ref(), options, observer)?;
     program.name.clone_from(&name);
     inspection.add_program(&program);
     let layers = layers(&graph, &program, &report, &nominal);
@@ -130,10 +156,24 @@ pub fn inspect(
 ) -> Result<Inspection, CompileError> {
     let label = source.label();
     let graph = read(source, options, observer)?;
-    let Rewriting { graph, mut inspection, .. } = rewrite(&label, graph, options, observer)?;
+    let Rewriting { graph, mut inspection, tuning, .. } = rewrite(&label, graph, options, observer)?;
     inspection.model = source.file_name();
-    inspection.add_program(&lower(&label, &graph, options, observer)?.program);
+    inspection.add_program(&lower(&label, &graph, tuning.as_ref(), options, observer)?.program);
     Ok(inspection)
+}
+
+/// Measures the formats and schedules of a model's weights on this machine: what [`CompileOptions::tune`] asks for.
+///
+/// # Errors
+/// As [`compile`], and where the cache of measurements can't be used.
+pub fn tune(
+    source: &ModelSource,
+    options: &CompileOptions,
+    observer: &mut dyn Observer,
+) -> Result<Tuning, CompileError> {
+    let graph = read(source, options, observer)?;
+    let rewriting = rewrite(&source.label(), graph, options, observer)?;
+    Ok(rewriting.tuning.unwrap_or_else(|| Tuning::new(options.target.cpu())))
 }
 
 /// The first stage of [`compile`]: the graph as the model has it, verified.
@@ -173,7 +213,20 @@ pub fn rewrite(
     let read_macs = sparsec_passes::count_macs(&graph);
     let shapes = run_passes(label, &mut graph, observer)?;
     let macs = sparsec_passes::count_macs(&graph);
-    choose(label, &graph, ([read_macs, macs], &shapes), options, observer)
+    let account = ([read_macs, macs], &shapes);
+    let Some(how) = &options.tune else { return choose(label, &graph, account, options, observer) };
+    let untuned = CompileOptions { tuning: None, tune: None, output: None, ..options.clone() };
+    let rewriting = choose(label, &graph, account, &untuned, &mut Silent)?;
+    observer.started("tune");
+    let start = Instant::now();
+    let tuning = tuning::tune(&rewriting, how, &untuned, observer)?;
+    drop(rewriting);
+    let shown = serde_json::to_string_pretty(&tuning).unwrap_or_default();
+    if observer.finished("tune", start.elapsed(), &shown).is_break() {
+        return Err(CompileError::Stopped { stage: "tune".to_owned() });
+    }
+    let tuned = CompileOptions { tuning: Some(tuning), tune: None, ..options.clone() };
+    choose(label, &graph, account, &tuned, observer)
 }
 
 /// Fusion, layout and formats.
@@ -186,6 +239,9 @@ fn choose(
 ) -> Result<Rewriting, CompileError> {
     let mut rewriting = RewriteOptions::new(machine(options)?);
     rewriting.forced.clone_from(&options.formats);
+    let decisions = options.tuning.as_ref().map(Tuning::decisions).transpose()?.unwrap_or_default();
+    rewriting.measured = decisions.formats;
+    rewriting.measured.retain(|tensor, _| !rewriting.forced.contains_key(tensor));
     rewriting.nominal = options.nominal.iter().map(|(name, &n)| (Symbol::new(name), n)).collect();
     let nominal = rewriting.nominal_dims(graph);
     let run = || {
@@ -195,8 +251,17 @@ fn choose(
         Ok(rewritten)
     };
     let rewritten = stage(observer, "rewrite", run, |r| r.graph.to_string())?;
-    let inspection = Inspection::new(label, macs, &nominal, shapes, &rewritten.report);
-    Ok(Rewriting { graph: rewritten.graph, inspection, report: rewritten.report, nominal })
+    let mut inspection = Inspection::new(label, macs, &nominal, shapes, &rewritten.report);
+    if let Some(tuning) = &options.tuning {
+        inspection.add_tuning(tuning);
+    }
+    Ok(Rewriting {
+        graph: rewritten.graph,
+        inspection,
+        report: rewritten.report,
+        nominal,
+        tuning: options.tuning.clone(),
+    })
 }
 
 /// Runs the passes; returns the shapes that the weights had before channels were removed.
@@ -231,14 +296,24 @@ fn run_passes(label: &str, graph: &mut Graph, observer: &mut dyn Observer) -> Re
 fn lower(
     label: &str,
     graph: &Graph,
+    tuning: Option<&Tuning>,
     options: &CompileOptions,
     observer: &mut dyn Observer,
 ) -> Result<Lowered, CompileError> {
     let info = target_info(&options.target);
-    let lowering = LowerOptions { coordinates: options.emits(Emit::Tir) };
+    let Decisions { schedules, .. } = tuning.map(Tuning::decisions).transpose()?.unwrap_or_default();
+    let lowering = LowerOptions { coordinates: options.emits(Emit::Tir), schedules };
     let run = || {
-        sparsec_lower::lower_with(graph, &info, &lowering)
-            .map_err(|source| CompileError::Lower { model: label.to_owned(), source })
+        let lowered = sparsec_lower::lower_with(graph, &info, &lowering)
+            .map_err(|source| CompileError::Lower { model: label.to_owned(), source })?;
+        // A schedule that nobody could obey would be a measurement that means nothing.
+        let obeyed = |node: &String| lowered.schedules.get(node).and_then(|own| own.first());
+        if let Some((node, wanted)) = lowering.schedules.iter().find(|(node, wanted)| obeyed(node) != Some(wanted)) {
+            let found =
+                obeyed(node).map_or("no choice of a schedule".to_owned(), |own| format!("only {own} or the like"));
+            return Err(TuningError::Misfit(format!("`{node}` is to have {wanted}, but has {found}")).into());
+        }
+        Ok(lowered)
     };
     stage(observer, "lower", run, |lowered| package::kernels_text(&lowered.program, &lowered.dumps))
 }
@@ -267,7 +342,7 @@ fn verify(label: &str, stage: &'static str, graph: &Graph) -> Result<(), Compile
 }
 
 /// What the schedules need to know of a target.
-fn target_info(target: &Target) -> TargetInfo {
+pub(crate) fn target_info(target: &Target) -> TargetInfo {
     let mut info = match target.vector_bits() {
         512 => TargetInfo::AVX512,
         256 => TargetInfo::AVX2,

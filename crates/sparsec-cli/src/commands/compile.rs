@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use sparsec::{Emit, ModelSource, Output};
 
 use crate::failure::Failure;
-use crate::options::ModelArguments;
+use crate::options::{ModelArguments, TuneArguments};
 use crate::output;
 use crate::progress::{DumpArguments, Progress};
 
@@ -31,6 +31,13 @@ pub(crate) struct Arguments {
     /// Have the library time its steps: NAME_profile in its header tells the times
     #[arg(long)]
     profile: bool,
+
+    /// Time formats and schedules on this machine, and take the fastest
+    #[arg(long, conflicts_with = "tuning")]
+    tune: bool,
+
+    #[command(flatten)]
+    how: TuneArguments,
 
     #[command(flatten)]
     dumps: DumpArguments,
@@ -75,7 +82,11 @@ impl EmitKind {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut options = arguments.model.options()?;
+    let mut options = match arguments.tune {
+        true => arguments.model.native_options()?,
+        false => arguments.model.options()?,
+    };
+    options.tune = arguments.tune.then(|| arguments.how.options());
     let emit: BTreeSet<Emit> = arguments.emit.iter().map(|kind| kind.emit()).collect();
     options.profile = arguments.profile;
     options.name.clone_from(&arguments.name);

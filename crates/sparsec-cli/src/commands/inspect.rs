@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn render(inspection: &Inspection, candidates: bool) -> String {
-    let header = ["tensor", "outputs", "inputs", "N", "pattern", "density", "format", "bytes", "ms", "why"];
+    let header = ["tensor", "outputs", "inputs", "N", "pattern", "density", "format", "bytes", "ms", "measured", "why"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for weight in &inspection.weights {
         rows.push(weight_row(weight));
@@ -52,12 +52,13 @@ fn render(inspection: &Inspection, candidates: bool) -> String {
                 row[6] = format!("  {}", c.format);
                 row[7] = output::bytes(c.bytes);
                 row[8] = format!("{:.4}", c.predicted_ms);
-                row[9].clone_from(&c.why);
+                row[9] = measured(c.measured_ms);
+                row[10].clone_from(&c.why);
                 row
             }));
             if let Some(schedule) = &weight.schedule {
                 let mut row = vec![String::new(); header.len()];
-                row[9] = format!("kernel: {schedule}");
+                row[10] = format!("kernel: {schedule}");
                 rows.push(row);
             }
         }
@@ -76,8 +77,13 @@ fn weight_row(weight: &WeightReport) -> Vec<String> {
         weight.chosen.clone(),
         output::bytes(weight.bytes),
         format!("{:.4}", weight.predicted_ms),
+        measured(weight.measured_ms),
         weight.reason.clone(),
     ]
+}
+
+fn measured(ms: Option<f64>) -> String {
+    ms.map_or(String::new(), |ms| format!("{ms:.4}"))
 }
 
 fn summary(i: &Inspection) -> String {

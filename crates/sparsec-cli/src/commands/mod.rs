@@ -7,3 +7,4 @@ pub(crate) mod inspect;
 pub(crate) mod opt;
 pub(crate) mod prune;
 pub(crate) mod run;
+pub(crate) mod tune;

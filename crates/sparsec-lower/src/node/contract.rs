@@ -159,6 +159,7 @@ fn lower_weight(
         args: (OUT + 1..operands.values.len()).map(|i| view(i, m)).collect(),
         epilogue: node.epilogue.as_ref().map(|e| e.expr.clone()),
         density: 1.0,
+        schedule: None,
     };
     launch_multiplication(l, node, problem, weight, (node.operands[1], node.operands[0]), &args)
 }

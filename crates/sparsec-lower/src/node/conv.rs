@@ -70,6 +70,7 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
         args: arg_views,
         epilogue,
         density: 1.0,
+        schedule: None,
     };
     launch_multiplication(l, node, problem, &weight, (node.operands[0], node.operands[1]), &args)
 }
@@ -96,7 +97,7 @@ fn lower_plain(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<()
 pub(super) fn launch_multiplication(
     l: &mut Lowering<'_>,
     node: &Node,
-    problem: WeightProblem,
+    mut problem: WeightProblem,
     weight: &WeightMatrix,
     (x, w): (ValueId, ValueId),
     args: &[ValueId],
@@ -104,11 +105,13 @@ pub(super) fn launch_multiplication(
     let format = node.format.clone().unwrap_or(Format::Dense);
     let tensor = l.graph.value(w).name.clone();
     let name = problem.name.clone();
+    problem.schedule = l.options.schedules.get(&name).copied();
     let of_dump = l.options.coordinates.then(|| problem.clone());
     let product = multiply(problem, weight, &format, &l.target)
         .map_err(|source| LowerError::Format { tensor: tensor.clone(), source })?;
     let mut places: Vec<Place> = vec![l.place(x), l.place(node.result())];
     places.extend(args.iter().map(|&v| l.place(v)));
+    l.keep_schedules(&name, product.schedules);
     let mut symbols = BTreeMap::new();
     for table in product.tables {
         let size = Dim::constant(table.elements as i64);

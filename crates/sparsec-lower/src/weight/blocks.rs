@@ -57,9 +57,11 @@ pub(crate) fn lower(
         _ => (6.min(p.m), if wide { 4 } else { 2 }),
     };
     let uniform = matches!(format, Format::Dense) && !weight.is_grouped();
-    let g = Geometry::choose(p, target, Layout::Compact, height as f64, max_vectors);
+    let choice = Geometry::choose(p, target, Layout::Compact, height as f64, max_vectors);
+    let g = &choice.geometry;
     let panels = Panels::of(p, &pattern, height, uniform);
-    Ok(build(p, &g, weight, &pattern, &panels, matches!(format, Format::Dense)))
+    let product = build(p, g, weight, &pattern, &panels, matches!(format, Format::Dense));
+    Ok(product.with_schedules(g.schedule(height), choice.others(p, |_| vec![height])))
 }
 
 impl Panels {
@@ -218,5 +220,5 @@ fn build(
             });
         });
     });
-    Multiplication { kernel: c.finish(), tables }
+    Multiplication::new(c.finish(), tables)
 }

@@ -79,5 +79,5 @@ pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInf
             );
         });
     });
-    Multiplication { kernel: c.finish(), tables }
+    Multiplication::new(c.finish(), tables)
 }

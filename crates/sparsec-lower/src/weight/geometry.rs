@@ -20,6 +20,7 @@
 //! then there is a plane for each horizontal shift, too, and the pitch is a multiple of [`ALIGN`], so that no offset
 //! leads to a crossing.
 
+use crate::schedule::Schedule;
 use crate::target::TargetInfo;
 use crate::weight::problem::WeightProblem;
 
@@ -68,6 +69,36 @@ pub(crate) struct Geometry {
     pub(crate) lanes: usize,
     /// Channels of a partition: as many as the cache holds.
     pub(crate) part_channels: usize,
+}
+
+/// A tile that was chosen, and those that were not.
+pub(crate) struct Choice {
+    pub(crate) geometry: Geometry,
+    /// What the problem's schedule wants to be in flight.
+    pub(crate) flight: Option<usize>,
+    /// The one that is predicted to be the fastest first.
+    ranked: Vec<Geometry>,
+}
+
+/// Tiles beside the best one that are worth to be timed.
+const MORE_TILES: usize = 4;
+
+impl Choice {
+    /// Schedules that are worth to be timed beside the one that is taken. `flights` has what may be in flight with a tile,
+    /// the usual number first.
+    pub(crate) fn others(&self, problem: &WeightProblem, flights: impl Fn(&Geometry) -> Vec<usize>) -> Vec<Schedule> {
+        let usual = |g: &Geometry| flights(g).first().copied().unwrap_or(1);
+        let best = &self.ranked[0];
+        let mut others: Vec<Schedule> = flights(best).into_iter().map(|flight| best.schedule(flight)).collect();
+        let parts = best.parts(problem);
+        // Twice as many partitions, and half as many.
+        for parts in [2 * parts, parts.div_ceil(2)] {
+            let cut = best.clone().with_channels(problem, problem.channels.div_ceil(parts));
+            others.extend(cut.map(|g| g.schedule(usual(&g))));
+        }
+        others.extend(self.ranked.iter().skip(1).take(MORE_TILES).map(|g| g.schedule(usual(g))));
+        others
+    }
 }
 
 /// Size of the packed window in first-level caches. Measured on layers of ResNet-50 and BERT at 90 % sparsity (Zen 4): 1
@@ -162,14 +193,36 @@ impl Geometry {
         problem.channels.div_ceil(self.part_channels)
     }
 
-    /// The tile that is predicted to be the fastest. `entry_loads` is what a stored entry loads beside its vectors of X.
+    /// The tile of the problem's schedule, else the one that is predicted to be the fastest. `entry_loads` is what a
+    /// stored entry loads beside its vectors of X.
     pub(crate) fn choose(
         problem: &WeightProblem,
         target: &TargetInfo,
         layout: Layout,
         entry_loads: f64,
         max_vectors: usize,
-    ) -> Self {
+    ) -> Choice {
+        let ranked = Self::ranked(problem, target, layout, entry_loads, max_vectors);
+        let wanted = match problem.schedule {
+            Some(Schedule::Tile { rows, vectors, channels, flight }) => {
+                let same = ranked.iter().find(|g| (g.tile_rows, g.vectors) == (rows, vectors));
+                same.and_then(|g| g.clone().with_channels(problem, channels)).map(|g| (g, Some(flight)))
+            }
+            _ => None,
+        };
+        // Never empty: a window wider than any tile is computed one pixel at a time.
+        let (geometry, flight) = wanted.unwrap_or_else(|| (ranked[0].clone(), None));
+        Choice { geometry, flight, ranked }
+    }
+
+    /// All tiles, those that are predicted to be faster first.
+    fn ranked(
+        problem: &WeightProblem,
+        target: &TargetInfo,
+        layout: Layout,
+        entry_loads: f64,
+        max_vectors: usize,
+    ) -> Vec<Self> {
         let lanes = usize::from(target.lanes);
         let layout = match layout {
             Layout::Aligned if Plane::all(problem, Layout::Aligned).len() <= MOST_PLANES => Layout::Aligned,
@@ -181,7 +234,7 @@ impl Geometry {
             Layout::Aligned => 0,
         };
         let (rows, cols) = (extent(problem, 2), extent(problem, 3));
-        let mut best: Option<(f64, Geometry)> = None;
+        let mut ranked: Vec<(f64, Geometry)> = Vec::new();
         for vectors in 1..=max_vectors {
             let width = vectors * lanes;
             for tile_rows in 1..=16usize {
@@ -203,17 +256,32 @@ impl Geometry {
                     continue;
                 }
                 let geometry = Self::of(problem, target, layout, (tile_rows, tile_cols, pitch, vectors));
-                let score = geometry.score(problem, entry_loads);
-                if best.as_ref().is_none_or(|(s, _)| score < *s) {
-                    best = Some((score, geometry));
-                }
+                ranked.push((geometry.score(problem, entry_loads), geometry));
             }
         }
-        match best {
-            Some((_, geometry)) => geometry,
+        if ranked.is_empty() {
             // A window wider than any tile: one pixel at a time.
-            None => Self::of(problem, target, layout, (1, 1, 1 + reach_w, max_vectors)),
+            return vec![Self::of(problem, target, layout, (1, 1, 1 + reach_w, max_vectors))];
         }
+        // Stable: of equals, the narrower tile.
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ranked.into_iter().map(|(_, geometry)| geometry).collect()
+    }
+
+    /// The same tile with partitions of so many channels; `None` where offsets would not fit 16 bits.
+    fn with_channels(mut self, problem: &WeightProblem, channels: usize) -> Option<Self> {
+        let reach = channels.checked_mul(self.channel_size())?;
+        let fits = (1..=problem.channels).contains(&channels) && reach <= usize::from(u16::MAX);
+        // One channel is always possible.
+        (fits || channels == self.part_channels).then(|| {
+            self.part_channels = channels;
+            self
+        })
+    }
+
+    /// As a schedule, with so much in flight.
+    pub(crate) fn schedule(&self, flight: usize) -> Schedule {
+        Schedule::Tile { rows: self.tile_rows, vectors: self.vectors, channels: self.part_channels, flight }
     }
 
     fn of(

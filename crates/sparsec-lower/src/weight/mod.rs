@@ -23,12 +23,33 @@ pub(crate) use tile::epilogue_value;
 use sparsec_sparse::{Format, FormatError};
 
 use crate::context::BuiltKernel;
+use crate::schedule::Schedule;
 use crate::target::TargetInfo;
 
 /// A kernel, and the constants that follow the activations among its buffers: `x, y, args..., tables...`.
 pub(crate) struct Multiplication {
     pub(crate) kernel: BuiltKernel,
     pub(crate) tables: Vec<Table>,
+    /// The schedule, then others that are possible; empty where there is nothing to choose.
+    pub(crate) schedules: Vec<Schedule>,
+}
+
+impl Multiplication {
+    /// A kernel with nothing to choose.
+    pub(crate) fn new(kernel: BuiltKernel, tables: Vec<Table>) -> Self {
+        Multiplication { kernel, tables, schedules: Vec::new() }
+    }
+
+    /// The same, with its schedule and others.
+    pub(crate) fn with_schedules(mut self, own: Schedule, others: impl IntoIterator<Item = Schedule>) -> Self {
+        self.schedules = vec![own];
+        for other in others {
+            if !self.schedules.contains(&other) {
+                self.schedules.push(other);
+            }
+        }
+        self
+    }
 }
 
 /// The kernel of a weight in a format.

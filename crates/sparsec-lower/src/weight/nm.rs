@@ -15,6 +15,7 @@ use sparsec_sparse::{FormatError, Nm};
 use sparsec_tir::{BinaryOp, Expr, Scalar, Type, load};
 
 use crate::context::Context;
+use crate::schedule::Schedule;
 use crate::target::TargetInfo;
 use crate::weight::Multiplication;
 use crate::weight::geometry::{Geometry, Layout};
@@ -53,14 +54,33 @@ pub(crate) fn lower(
     target: &TargetInfo,
 ) -> Result<Multiplication, FormatError> {
     let max_vectors = if target.registers >= 32 { 8 } else { 6 };
-    let g = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors).with_whole_groups(m);
+    let choice = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors);
+    let g = choice.geometry.clone().with_whole_groups(m);
     let bits = (usize::BITS - (m - 1).leading_zeros()).max(1) as usize;
-    // Enough rows to hide the latency, and to fill a byte of selectors, but not more bits than a word has.
-    let wanted = CHAINS.div_ceil(g.vectors).max(8usize.div_ceil(n * bits)).next_power_of_two();
-    let height = wanted.min((64 / (n * bits)).max(1)).min(((target.registers as usize - 4) / g.vectors).max(1));
+    let flights = |g: &Geometry| rows_in_flight(g, n * bits, target);
+    let rows = flights(&g);
+    let height = choice.flight.filter(|flight| rows.contains(flight)).unwrap_or(rows[0]);
     let shape = Shape { n, m, bits, height };
     let tables = tables(p, weight, &g, &shape)?;
-    Ok(build(p, &g, &shape, tables))
+    let whole = |schedule| match schedule {
+        Schedule::Tile { rows, vectors, channels, flight } => {
+            Schedule::Tile { rows, vectors, channels: (channels / m).max(1) * m, flight }
+        }
+        other => other,
+    };
+    let others = choice.others(p, flights).into_iter().map(whole);
+    Ok(build(p, &g, &shape, tables).with_schedules(g.schedule(height), others))
+}
+
+/// How many rows may be in flight: enough to hide the latency, and to fill a byte of selectors of so many bits a row, but
+/// not more bits than a word has; then more and fewer.
+fn rows_in_flight(g: &Geometry, row_bits: usize, target: &TargetInfo) -> Vec<usize> {
+    let wanted = CHAINS.div_ceil(g.vectors).max(8usize.div_ceil(row_bits)).next_power_of_two();
+    let most = (64 / row_bits).max(1).min(((target.registers as usize - 4) / g.vectors).max(1));
+    let usual = wanted.min(most);
+    let mut flights = vec![usual];
+    flights.extend([2 * usual, usual / 2].into_iter().filter(|rows| (1..=most).contains(rows)));
+    flights
 }
 
 /// `offsets` of the groups of a partition, `words` of selectors, `values`; the latter two in the order
@@ -170,5 +190,5 @@ fn build(p: &WeightProblem, g: &Geometry, s: &Shape, tables: Vec<Table>) -> Mult
             });
         });
     });
-    Multiplication { kernel: c.finish(), tables }
+    Multiplication::new(c.finish(), tables)
 }

@@ -7,6 +7,8 @@
 use sparsec_graph::{Dim, ScalarExpr};
 use sparsec_tir::Scalar;
 
+use crate::schedule::Schedule;
+
 /// A tensor seen as (batch, channels, rows, columns).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct View {
@@ -68,6 +70,8 @@ pub(crate) struct WeightProblem {
     pub(crate) epilogue: Option<ScalarExpr>,
     /// Fraction of the weight's elements that the kernel multiplies; for choosing tiles.
     pub(crate) density: f64,
+    /// How the kernel is to be cut, where that is not its own choice.
+    pub(crate) schedule: Option<Schedule>,
 }
 
 impl WeightProblem {

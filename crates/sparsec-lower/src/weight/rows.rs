@@ -52,10 +52,23 @@ struct Stream {
 /// The kernel and its tables.
 pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Multiplication {
     let max_vectors = if target.registers >= 32 { 8 } else { 6 };
-    let g = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors);
-    let pairs = CHAINS.div_ceil(2 * g.vectors);
-    let stream = Stream::of(p, weight, &g, pairs);
-    build(p, &g, pairs, stream)
+    let choice = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors);
+    let g = &choice.geometry;
+    let flights = |g: &Geometry| pairs_in_flight(g, target);
+    let pairs = flights(g);
+    let pairs = choice.flight.filter(|flight| pairs.contains(flight)).unwrap_or(pairs[0]);
+    let stream = Stream::of(p, weight, g, pairs);
+    build(p, g, pairs, stream).with_schedules(g.schedule(pairs), choice.others(p, flights))
+}
+
+/// How many pairs may be in flight: enough to hide the latency, then more and fewer, as far as registers go.
+fn pairs_in_flight(g: &Geometry, target: &TargetInfo) -> Vec<usize> {
+    let usual = CHAINS.div_ceil(2 * g.vectors);
+    // Sums, the vector of X that is shared, and a value.
+    let most = (target.registers as usize).saturating_sub(3) / (2 * g.vectors);
+    let mut flights = vec![usual];
+    flights.extend([2 * usual, usual / 2].into_iter().filter(|&pairs| (1..=most).contains(&pairs)));
+    flights
 }
 
 impl Stream {
@@ -111,7 +124,7 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
     ];
     let ids = declare_tables(&mut c, &tables);
     let [parts_id, buckets_id, rows_id, offsets_id, values_id] = ids[..] else {
-        return Multiplication { kernel: c.finish(), tables };
+        return Multiplication::new(c.finish(), tables);
     };
     let word = |table, i: Expr| load(table, vec![i]).convert(Scalar::I64);
     let named = |c: &mut Context, name: &str, table, at: &Expr, i: i64| {
@@ -175,5 +188,5 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
             });
         });
     });
-    Multiplication { kernel: c.finish(), tables }
+    Multiplication::new(c.finish(), tables)
 }

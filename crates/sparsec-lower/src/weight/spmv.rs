@@ -128,7 +128,7 @@ fn dense(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Multi
             }
         });
     });
-    Multiplication { kernel: c.finish(), tables }
+    Multiplication::new(c.finish(), tables)
 }
 
 /// A weight's entries row by row, each row padded to whole vectors; shorter rows come first.
@@ -216,7 +216,7 @@ fn entries(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Res
         let m = c.bind_index("row", load(ids[0], vec![at]).convert(Scalar::I64));
         store(c, p, &b, m, Expr::Reduce(ReduceOp::Add, Box::new(Expr::Reg(acc, vec![]))));
     });
-    Ok(Multiplication { kernel: c.finish(), tables })
+    Ok(Multiplication::new(c.finish(), tables))
 }
 
 fn blocks(p: &WeightProblem, weight: &WeightMatrix, height: usize) -> Result<Multiplication, FormatError> {
@@ -278,5 +278,5 @@ fn blocks(p: &WeightProblem, weight: &WeightMatrix, height: usize) -> Result<Mul
             store(c, p, &b, first + r, sum);
         });
     });
-    Ok(Multiplication { kernel: c.finish(), tables })
+    Ok(Multiplication::new(c.finish(), tables))
 }

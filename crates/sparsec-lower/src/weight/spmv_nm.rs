@@ -111,7 +111,7 @@ pub(super) fn lower(
             });
         });
     });
-    Ok(Some(Multiplication { kernel: c.finish(), tables }))
+    Ok(Some(Multiplication::new(c.finish(), tables)))
 }
 
 /// Words and values in the order of the loops: rows in flight, step, row, entry of the group, lane.

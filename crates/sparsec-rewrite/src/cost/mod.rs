@@ -86,7 +86,7 @@ impl<'a> CostModel<'a> {
         };
         let facts = info.format.as_ref().and_then(|format| weight.stored(format))?;
         let product = self.product(info, &types, result);
-        if product.is_vector && !weight.forced && !takes_vector(&facts.format) {
+        if product.is_vector && !weight.is_set(&facts.format) && !takes_vector(&facts.format) {
             return None;
         }
         Some(self.anchor_work(info, &types, result, (facts, &product)))

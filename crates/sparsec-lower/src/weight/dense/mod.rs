@@ -25,6 +25,7 @@ use sparsec_graph::Dim;
 use sparsec_tir::{BufferId, BufferKind, CompareOp, Expr, Scalar, load};
 
 use crate::context::Context;
+use crate::schedule::Schedule as Choice;
 use crate::target::TargetInfo;
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
@@ -45,19 +46,48 @@ const LINE: usize = 16;
 /// The kernel and its table. `None` where the rows of the result or of the epilogue's operands don't lie one behind the
 /// other.
 pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Option<Multiplication> {
-    if let Some(product) = winograd::lower(p, weight, target) {
+    let direct = matches!(p.schedule, Some(Choice::Pieces { .. })) && has_long_rows(p);
+    if !direct && let Some(mut product) = winograd::lower(p, weight, target) {
+        // Without the transformations, as another way.
+        let plain = has_long_rows(p).then(|| ways(p, target).0.into_iter().next());
+        product.schedules.extend(plain.flatten().map(|(pieces, part)| pieces.schedule(part)));
         return Some(product);
     }
     if !has_long_rows(p) {
         return None;
     }
-    let pieces = Pieces::choose(&(p.y.shape[2].clone() * p.y.shape[3].clone()), p.m, p.k(), target);
-    let budget = f64::from(target.l1_bytes) * ROWS_SHARE / 4.0;
-    let most = (budget as usize / (pieces.pitch() * p.kernel_size())).max(1);
-    // Parts of equal size rather than a short last one.
-    let part = p.channels.div_ceil(p.channels.div_ceil(most));
+    let (ways, others) = ways(p, target);
+    let (pieces, part) = match p.schedule {
+        Some(wanted @ Choice::Pieces { channels, .. }) if (1..=p.channels).contains(&channels) => {
+            let same = ways.iter().find(|(pieces, _)| pieces.schedule(channels) == wanted);
+            same.map_or_else(|| ways[0].clone(), |(pieces, _)| (pieces.clone(), channels))
+        }
+        _ => ways[0].clone(),
+    };
+    let own = pieces.schedule(part);
     let schedule = Schedule { problem: p, pieces, part };
-    Some(schedule.build(weight))
+    Some(schedule.build(weight).with_schedules(own, others))
+}
+
+/// All ways to cut the image, with the channels of a part, the one that is predicted to be the fastest first; and the
+/// schedules that are worth to be timed.
+fn ways(p: &WeightProblem, target: &TargetInfo) -> (Vec<(Pieces, usize)>, Vec<Choice>) {
+    /// Ways beside the best one.
+    const MORE: usize = 4;
+    let budget = f64::from(target.l1_bytes) * ROWS_SHARE / 4.0;
+    // Parts of equal size rather than a short last one.
+    let cut = |parts: usize| p.channels.div_ceil(parts.clamp(1, p.channels.max(1)));
+    let parts = |pieces: &Pieces| {
+        let most = (budget as usize / (pieces.pitch() * p.kernel_size())).max(1);
+        p.channels.div_ceil(most).max(1)
+    };
+    let ranked = Pieces::ranked(&(p.y.shape[2].clone() * p.y.shape[3].clone()), p.m, p.k(), target);
+    let first = parts(&ranked[0]);
+    let mut others = vec![ranked[0].schedule(cut(first))];
+    others.extend([2 * first, first.div_ceil(2)].map(|parts| ranked[0].schedule(cut(parts))));
+    let ways: Vec<_> = ranked.into_iter().map(|pieces| (cut(parts(&pieces)), pieces)).map(|(c, p)| (p, c)).collect();
+    others.extend(ways.iter().skip(1).take(MORE).map(|(pieces, part)| pieces.schedule(*part)));
+    (ways, others)
 }
 
 /// Whether an output pixel has one number in the result and in all operands of the epilogue.
@@ -106,7 +136,7 @@ impl Schedule<'_> {
         for_each_piece(&mut c, (&p.y.shape[0], &pixels), &self.pieces, &|c, piece, at| {
             self.piece(c, (&b, values), piece, at);
         });
-        Multiplication { kernel: c.finish(), tables }
+        Multiplication::new(c.finish(), tables)
     }
 
     /// Computes all outputs of a piece.

@@ -13,6 +13,7 @@
 
 use sparsec_graph::Dim;
 
+use crate::schedule::Schedule;
 use crate::target::TargetInfo;
 
 /// Outputs that may be computed together; the first where the number of pixels is not known.
@@ -59,25 +60,33 @@ impl Piece {
 }
 
 impl Pieces {
-    /// The pieces for `pixels` pixels, `outputs` outputs and `k` inputs that are predicted to be the fastest.
-    pub(super) fn choose(pixels: &Dim, outputs: usize, k: usize, target: &TargetInfo) -> Self {
+    /// Ways to cut `pixels` pixels for `outputs` outputs and `k` inputs, those that are predicted to be faster first.
+    /// There is always one.
+    pub(super) fn ranked(pixels: &Dim, outputs: usize, k: usize, target: &TargetInfo) -> Vec<Self> {
         let of = |height: usize| Self::of_height(height.min(outputs), pixels, (outputs, k), target);
         if pixels.as_const().is_none() {
-            return of(HEIGHTS[0]).1;
+            return of(HEIGHTS[0]).into_iter().map(|(_, pieces)| pieces).collect();
         }
-        let all = HEIGHTS.map(of);
-        let [first, second] = all;
-        if second.0 < first.0 { second.1 } else { first.1 }
+        let mut all: Vec<(usize, Self)> = HEIGHTS.into_iter().flat_map(of).collect();
+        // Stable: of equals, the lower panel and the shorter piece.
+        all.sort_by_key(|(cycles, _)| *cycles);
+        let mut ranked: Vec<Self> = Vec::new();
+        for (_, pieces) in all {
+            if !ranked.iter().any(|known| (known.height, known.main) == (pieces.height, pieces.main)) {
+                ranked.push(pieces);
+            }
+        }
+        ranked
     }
 
-    /// The pieces with panels of this height, and half the number of cycles that they are predicted to take.
-    fn of_height(height: usize, pixels: &Dim, (outputs, k): (usize, usize), target: &TargetInfo) -> (usize, Self) {
+    /// The pieces with panels of this height, each with half the number of cycles that it is predicted to take.
+    fn of_height(height: usize, pixels: &Dim, (outputs, k): (usize, usize), target: &TargetInfo) -> Vec<(usize, Self)> {
         let lanes = usize::from(target.lanes);
         // Sums, the inputs of all vectors, and a broadcast weight.
         let most = ((target.registers as usize - 2) / (height + 1)).clamp(1, MAX_VECTORS);
         let Some(pixels) = pixels.as_const().map(|n| n.max(1) as usize) else {
             let last = (1..most).map(|vectors| Piece { vectors, tail: 0 }).collect();
-            return (0, Pieces { height, lanes, main: Piece { vectors: most, tail: 0 }, last });
+            return vec![(0, Pieces { height, lanes, main: Piece { vectors: most, tail: 0 }, last })];
         };
         let max_tail = if height * 2 == lanes { MAX_TAIL } else { 0 };
         let with_tails = |vectors| (0..=max_tail).map(move |tail| Piece { vectors, tail });
@@ -95,15 +104,26 @@ impl Pieces {
             let total = pixels / main.pixels(lanes) * cost(main) + last.as_ref().map_or(0, &cost);
             (total, last)
         };
-        let main = candidates.iter().copied().min_by_key(|main| cut(main).0);
-        let main = main.unwrap_or(Piece { vectors: 1, tail: 0 });
-        let (total, last) = cut(&main);
-        let pieces = match last.filter(|last| *last != main) {
-            // An image that is one piece.
-            Some(last) if pixels < main.pixels(lanes) => Pieces { height, lanes, main: last, last: Vec::new() },
-            last => Pieces { height, lanes, main, last: last.into_iter().collect() },
+        let with_main = |&main: &Piece| {
+            let (total, last) = cut(&main);
+            let pieces = match last.filter(|last| *last != main) {
+                // An image that is one piece.
+                Some(last) if pixels < main.pixels(lanes) => Pieces { height, lanes, main: last, last: Vec::new() },
+                last => Pieces { height, lanes, main, last: last.into_iter().collect() },
+            };
+            (total * outputs.div_ceil(height), pieces)
         };
-        (total * outputs.div_ceil(height), pieces)
+        candidates.iter().map(with_main).collect()
+    }
+
+    /// As a schedule of minimal filtering.
+    pub(super) fn filtering(&self) -> Schedule {
+        Schedule::Filtering { height: self.height, vectors: self.main.vectors, tail: self.main.tail }
+    }
+
+    /// As a schedule, with so many channels a part.
+    pub(super) fn schedule(&self, channels: usize) -> Schedule {
+        Schedule::Pieces { height: self.height, vectors: self.main.vectors, tail: self.main.tail, channels }
     }
 
     /// Elements of a packed row.
@@ -134,7 +154,7 @@ mod tests {
     fn few_lanes_are_wasted() {
         for side in [7i64, 14, 28, 56, 112] {
             let pixels = side * side;
-            let p = Pieces::choose(&Dim::constant(pixels), 256, 256, &TargetInfo::AVX512);
+            let p = Pieces::ranked(&Dim::constant(pixels), 256, 256, &TargetInfo::AVX512).remove(0);
             let whole = pixels as usize / p.main.pixels(16);
             let rest = pixels as usize % p.main.pixels(16);
             let last = p.last.first().unwrap_or(&p.main);

@@ -41,6 +41,8 @@ const POSITIONS: usize = 16;
 const FEWEST: usize = 32;
 /// Transformed inputs of a piece, in first-level caches: what the second level holds.
 const LARGEST: usize = 32;
+/// Ways to cut an image that are worth to be timed.
+const MORE: usize = 3;
 
 /// The kernel and its table; `None` for a problem that it doesn't cover, or where it is expected to be no faster.
 pub(super) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Option<Multiplication> {
@@ -58,12 +60,16 @@ pub(super) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInf
     if over || tiles < 2 * usize::from(target.lanes) {
         return None;
     }
-    let pieces = Pieces::choose(&Dim::constant(tiles as i64), p.m, p.channels * POSITIONS, target);
-    let bytes = POSITIONS * p.channels * pieces.pitch() * 4;
-    if bytes > LARGEST * target.l1_bytes as usize {
+    let mut ranked = Pieces::ranked(&Dim::constant(tiles as i64), p.m, p.channels * POSITIONS, target);
+    let is_small = |pieces: &Pieces| POSITIONS * p.channels * pieces.pitch() * 4 <= LARGEST * target.l1_bytes as usize;
+    if !is_small(&ranked[0]) {
         return None;
     }
-    Some(Schedule { problem: p, pieces, image, output, grid }.build(weight))
+    ranked.retain(is_small);
+    let wanted = ranked.iter().position(|pieces| p.schedule == Some(pieces.filtering())).unwrap_or(0);
+    let (own, others) = (ranked[wanted].clone(), ranked.iter().map(Pieces::filtering).take(MORE).collect::<Vec<_>>());
+    let schedule = own.filtering();
+    Some(Schedule { problem: p, pieces: own, image, output, grid }.build(weight).with_schedules(schedule, others))
 }
 
 struct Schedule<'a> {
@@ -127,7 +133,7 @@ impl Schedule<'_> {
         let b = Buffers { activations, rows, inputs, sums, lines, values };
         let tiles = Dim::constant((self.grid[0] * self.grid[1]) as i64);
         for_each_piece(&mut c, (&p.y.shape[0], &tiles), &self.pieces, &|c, piece, at| self.piece(c, &b, piece, at));
-        Multiplication { kernel: c.finish(), tables }
+        Multiplication::new(c.finish(), tables)
     }
 
     fn piece(&self, c: &mut Context, b: &Buffers, piece: Piece, at: &Place) {
