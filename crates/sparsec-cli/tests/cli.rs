@@ -234,3 +234,31 @@ fn failures_say_what_to_do() {
     assert!(message(path, 2, &["bench"]).contains("MODEL"));
     assert!(!path.join("o").exists());
 }
+
+#[test]
+fn measurements_are_kept_and_obeyed() {
+    let folder = folder();
+    let library = |out: &str| std::fs::read(folder.path().join(out).join("libp.a")).expect("a library");
+    let compile = |out: &str, more: &[&str]| {
+        let mut arguments = vec!["compile", "p.onnx", "-o", out, "--emit", "static"];
+        arguments.extend(more);
+        printed(folder.path(), &arguments);
+        library(out)
+    };
+    let timed = ["--tune", "--tune-cache", "cache.redb", "--tune-budget", "0"];
+    let first = compile("a", &timed);
+    assert_eq!(compile("b", &timed), first, "the cache decides");
+    let told = printed(folder.path(), &["tune", "p.onnx", "-o", "t.json", "--tune-cache", "cache.redb"]);
+    assert!(told.contains("untuned us") && told.contains("t.json"), "{told}");
+    assert_eq!(compile("c", &["--tuning", "t.json"]), first, "the file decides");
+    let shown = printed(folder.path(), &["inspect", "p.onnx", "--tuning", "t.json", "--candidates"]);
+    assert!(shown.contains("measured") && shown.contains("tuned: "), "{shown}");
+    let refused = message(folder.path(), 2, &["compile", "p.onnx", "-o", "d", "--tune", "--tuning", "t.json"]);
+    assert!(refused.contains("--tuning"), "{refused}");
+    std::fs::write(folder.path().join("cache.redb"), "no database").expect("written");
+    let refused = message(folder.path(), 1, &["compile", "p.onnx", "-o", "d", "--tune", "--tune-cache", "cache.redb"]);
+    assert!(refused.contains("cache.redb") && refused.contains("--tune-cache"), "{refused}");
+    std::fs::write(folder.path().join("t.json"), "{}").expect("written");
+    let refused = message(folder.path(), 1, &["compile", "p.onnx", "-o", "d", "--tuning", "t.json"]);
+    assert!(refused.contains("t.json") && refused.contains("sparsec_tuning"), "{refused}");
+}

@@ -43,7 +43,7 @@ pub fn default_path() -> Option<PathBuf> {
 /// The outcomes that the database has for these keys. None where there is no such file yet.
 ///
 /// # Errors
-/// When the file is no database, or is held by another process for long.
+/// [`TuningError::Cache`] when the file is no database, [`TuningError::Busy`] when another process holds it for long.
 pub fn read<'k>(
     path: &Path,
     keys: impl IntoIterator<Item = &'k str>,
@@ -107,27 +107,38 @@ fn unsealed(key: &str, stored: &str) -> Option<Outcome> {
     (sealed(key, value) == stored).then_some(outcome)
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+/// Why the database could not be used.
+enum Trouble {
+    /// Another process holds it.
+    Busy,
+    Other(String),
+}
+
+fn text(error: impl std::fmt::Display) -> Trouble {
+    Trouble::Other(error.to_string())
 }
 
 /// Opens the file, waiting for other processes.
-fn open(path: &Path) -> Result<Database, String> {
-    for _ in 1..ATTEMPTS {
+fn open(path: &Path) -> Result<Database, Trouble> {
+    for _ in 0..ATTEMPTS {
         match Database::create(path) {
             Err(DatabaseError::DatabaseAlreadyOpen) => std::thread::sleep(PAUSE),
             other => return other.map_err(text),
         }
     }
-    Database::create(path).map_err(text)
+    Err(Trouble::Busy)
 }
 
 /// Runs something with the database. A page that was damaged must not end the compiler, whatever its reader does.
-fn guarded(path: &Path, work: impl FnOnce() -> Result<(), String>) -> Result<(), TuningError> {
+fn guarded(path: &Path, work: impl FnOnce() -> Result<(), Trouble>) -> Result<(), TuningError> {
     let advice = "delete the file, or name another one with --tune-cache";
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    let result = result.unwrap_or_else(|_| Err("it is damaged".to_owned()));
-    result.map_err(|message| TuningError::Cache { path: path.to_path_buf(), message: format!("{message}; {advice}") })
+    let result = result.unwrap_or_else(|_| Err(Trouble::Other("it is damaged".to_owned())));
+    let path = path.to_path_buf();
+    result.map_err(|trouble| match trouble {
+        Trouble::Busy => TuningError::Busy { path },
+        Trouble::Other(message) => TuningError::Cache { path, message: format!("{message}; {advice}") },
+    })
 }
 
 #[cfg(test)]
@@ -151,6 +162,17 @@ mod tests {
         write(&path, &outcomes(&["a", "b"])).expect("written");
         write(&path, &outcomes(&["c"])).expect("written");
         assert_eq!(read(&path, ["a", "c", "d"]).expect("read"), outcomes(&["a", "c"]));
+    }
+
+    #[test]
+    fn a_database_that_is_held_is_busy() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("t.redb");
+        write(&path, &outcomes(&["a"])).expect("written");
+        let held = Database::create(&path).expect("opened");
+        assert!(matches!(read(&path, ["a"]), Err(TuningError::Busy { .. })));
+        drop(held);
+        assert_eq!(read(&path, ["a"]).expect("read"), outcomes(&["a"]));
     }
 
     #[test]

@@ -110,6 +110,12 @@ pub enum TuningError {
     /// A decision does not fit the model.
     #[error("the tuning does not fit: {0}")]
     Misfit(String),
+    /// Another process holds the database of measurements.
+    #[error("another process holds the tuning cache `{}`", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database of measurements can't be used.
     #[error("the tuning cache `{}` cannot be used: {message}", path.display())]
     Cache {

@@ -9,7 +9,7 @@ use sparsec_rewrite::Decision;
 use super::cache::{self, Outcome};
 use super::key::{key, kind};
 use super::timing::{Candidate, schedules, time};
-use super::{Timing, TuneOptions, TunedLayer, Tuning};
+use super::{Timing, TuneOptions, TunedLayer, Tuning, TuningError};
 use crate::pipeline::Rewriting;
 use crate::{CompileError, CompileOptions, Observer};
 
@@ -43,7 +43,13 @@ pub(crate) fn tune(
     let problems = problems(rewriting, options);
     let keys = problems.iter().map(|p| p.key.as_str());
     let mut known = match &how.cache {
-        Some(path) => cache::read(path, keys)?,
+        Some(path) => match cache::read(path, keys) {
+            Err(error @ TuningError::Busy { .. }) => {
+                observer.warn(&format!("{error}: everything is timed"));
+                BTreeMap::new()
+            }
+            other => other?,
+        },
         None => BTreeMap::new(),
     };
     known.retain(|key, outcome| problems.iter().any(|p| p.key == *key && p.format_of(outcome).is_some()));
