@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sparsec_graph::{Format, Node, Op, ValueId};
+use sparsec_graph::{Format, Graph, Node, Op, ValueId};
 use sparsec_rewrite::Decision;
 
 use super::cache::{self, Outcome};
@@ -101,10 +101,8 @@ pub(crate) fn tune(
 
 /// The layers with a constant weight, in graph order.
 fn problems<'a>(rewriting: &'a Rewriting, options: &CompileOptions) -> Vec<Problem<'a>> {
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, node) in rewriting.graph.nodes() {
-        *names.entry(&node.name).or_default() += 1;
-    }
+    let mut names = BTreeMap::new();
+    count_names(&rewriting.graph, &mut names);
     let problem = |decision: &'a Decision| {
         // Decisions go by name.
         let node = rewriting.graph.nodes().map(|(_, node)| node).find(|node| node.name == decision.node)?;
@@ -117,6 +115,14 @@ fn problems<'a>(rewriting: &'a Rewriting, options: &CompileOptions) -> Vec<Probl
         Some(Problem { node, weight, decision, formats, key })
     };
     rewriting.report.decisions.iter().filter_map(problem).collect()
+}
+
+/// How often each name stands in a graph and in the graphs within it, which are not tuned.
+fn count_names<'a>(graph: &'a Graph, names: &mut BTreeMap<&'a str, usize>) {
+    for (_, node) in graph.nodes() {
+        *names.entry(&node.name).or_default() += 1;
+        node.op.graphs().into_iter().for_each(|inner| count_names(inner, names));
+    }
 }
 
 /// The formats that are timed: the choice, those that are predicted to be nearly as fast, and dense. Of formats with the
