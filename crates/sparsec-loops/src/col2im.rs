@@ -41,11 +41,11 @@ pub fn col2im(columns: &TensorType, w: &ImageWindows) -> LoopsSpec {
     let fixed = |v: &[i64]| v.iter().copied().map(Dim::constant).collect::<Vec<_>>();
     let channels = columns.shape[1].floor_div(&Dim::constant(elements));
     let planes = columns.shape[0].clone() * channels.clone();
-    let apart = [&[planes.clone()], fixed(&w.kernel).as_slice(), &fixed(&counts)].concat();
+    let apart = [std::slice::from_ref(&planes), fixed(&w.kernel).as_slice(), &fixed(&counts)].concat();
     let mut b = LoopsBuilder::new("col2im");
     let input = b.input_as("columns", columns, &apart);
     let shape = [&[columns.shape[0].clone(), channels], fixed(&w.image).as_slice()].concat();
-    let whole = [&[planes.clone()], fixed(&w.image).as_slice()].concat();
+    let whole = [std::slice::from_ref(&planes), fixed(&w.image).as_slice()].concat();
     let y = b.output_as("y", TensorType::new(columns.dtype, shape), &whole);
     let elem = scalar_of(columns.dtype);
     let narrow = elem.is_float() && elem.size() == 2;

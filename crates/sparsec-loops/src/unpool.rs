@@ -10,7 +10,7 @@ use crate::{in_range, nest, read, zero};
 #[must_use]
 pub fn max_pool_places(x: &TensorType, attrs: &PoolAttrs, y: &TensorType, column_major: bool) -> LoopsSpec {
     let planes = Dim::product(&x.shape[..2.min(x.rank())]);
-    let with_planes = |ty: &TensorType| [&[planes.clone()], ty.shape.get(2..).unwrap_or_default()].concat();
+    let with_planes = |ty: &TensorType| [std::slice::from_ref(&planes), ty.shape.get(2..).unwrap_or_default()].concat();
     let mut b = LoopsBuilder::new("max_pool_places");
     let input = b.input_as("x", x, &with_planes(x));
     let values = b.output_as("values", y.clone(), &with_planes(y));

@@ -1,5 +1,6 @@
 //! Schedules that somebody sets: they are obeyed, and compute what the others compute.
 
+#[expect(dead_code, reason = "schedules are compared as weights are, not through whole graphs")]
 mod common;
 
 use sparsec_graph::{Bindings, Graph, TensorData, interpret, parse};

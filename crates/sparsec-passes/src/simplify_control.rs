@@ -154,7 +154,7 @@ fn simplify_if(graph: &mut Graph, id: NodeId, then: &Graph, otherwise: &Graph) -
     let operands = std::iter::once(condition).chain(kept).collect();
     let [then, otherwise] = [then, otherwise].map(|g| Box::new(without(g, &fates, |_| true)));
     let node = Node::new(Op::If { then, otherwise }, operands, graph.node(id).name.clone());
-    replace_control(graph, id, node, |i| Some(i))?;
+    replace_control(graph, id, node, Some)?;
     Ok(true)
 }
 
