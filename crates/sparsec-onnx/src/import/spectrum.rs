@@ -96,13 +96,18 @@ fn transform(cx: &mut Context, x: Operand, t: Transform) -> Result<Operand, Faul
         x = cx.part(x, t.axis, Dim::constant(0), used.into(), 1)?;
     }
     let results = if t.inverse && t.onesided { 1 } else { 2 };
-    let table = table(cx, t, [used, bins, parts, results])?;
+    let table = table(cx, t, [used, parts, bins, results])?;
     let table = cx.cast(table, cx.dtype(x))?;
     let mut shape = cx.shape(x);
     let outer = Dim::product(&shape[..t.axis]);
     let inner = Dim::product(&shape[t.axis + 1..shape.len() - 1]);
-    let lines = cx.reshape(x, vec![outer, used.into(), inner, parts.into()])?;
-    let y = cx.contract("onic,nkcd->okid", lines, table)?;
+    // A matrix product of lines with the table: the parts of a number belong beside its point.
+    let lines = cx.reshape(x, vec![outer.clone(), used.into(), inner.clone(), parts.into()])?;
+    let lines = cx.transpose(lines, &[0, 2, 1, 3])?;
+    let lines = cx.reshape(lines, vec![outer.clone() * inner.clone(), Dim::constant(used * parts)])?;
+    let y = cx.contract("mk,kn->mn", lines, table)?;
+    let y = cx.reshape(y, vec![outer, inner, bins.into(), results.into()])?;
+    let y = cx.transpose(y, &[0, 2, 1, 3])?;
     shape[t.axis] = bins.into();
     if let Some(last) = shape.last_mut() {
         *last = results.into();
@@ -111,14 +116,14 @@ fn transform(cx: &mut Context, x: Operand, t: Transform) -> Result<Operand, Faul
     cx.cast(y, dtype)
 }
 
-/// What part `c` of point `n` contributes to part `d` of bin `k`, `[n, k, c, d]`.
+/// What part `c` of point `n` contributes to part `d` of bin `k`: a matrix of `n, c` by `k, d`.
 fn table(cx: &mut Context, t: Transform, extents: [i64; 4]) -> Result<Operand, Fault> {
-    let [_, bins, parts, results] = extents;
-    let shape = extents.map(|n| usize::try_from(n).unwrap_or(0));
+    let [points, parts, bins, results] = extents;
+    let shape = [points * parts, bins * results].map(|n| usize::try_from(n).unwrap_or(0));
     cx.table(DType::F64, &shape, |at| {
         let at = at as i64;
-        let (d, c) = (at % results, at / results % parts);
-        let (k, n) = (at / (results * parts) % bins, at / (results * parts * bins));
+        let (d, k) = (at % results, at / results % bins);
+        let (c, n) = (at / (results * bins) % parts, at / (results * bins * parts));
         let angle = std::f64::consts::TAU * (n * k % t.length) as f64 / t.length as f64;
         let (sin, cos) = if t.inverse { angle.sin_cos() } else { (-angle).sin_cos() };
         let value = match (c, d) {
