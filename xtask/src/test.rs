@@ -32,7 +32,7 @@ pub(crate) fn run() -> Outcome {
     // The ends of sparsity, on more than one thread.
     let ends = ["--small", "--threads", "2", "--patterns", "un:0.0,un:0.5,un:0.99,un:1.0"];
     python::compare(&sparsec, &models, &ends)?;
-    // Half a minute on two cores for 1,764 cases.
+    // A minute and a half on two cores for 1,764 cases.
     node_tests::run(&[] as &[&str])?;
     println!("== all checks passed");
     Ok(())
