@@ -3,7 +3,7 @@
 use sparsec_graph::{DType, Dim, LoopsBuilder, LoopsSpec, TensorType, scalar_of};
 use sparsec_tir::{BinaryOp, CompareOp, Expr, Scalar, load};
 
-use crate::{nest, read, zero};
+use crate::{number, read};
 
 /// Windows over an image; one entry per axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +55,9 @@ pub fn col2im(columns: &TensorType, w: &ImageWindows) -> LoopsSpec {
     let (image, kernel) = (ints(&w.image), ints(&w.kernel));
     let tasks = b.dim(&planes);
     b.parallel("plane", tasks, |c, plane| {
-        nest(c, &image, vec![plane], &mut |c, to| {
-            c.set(acc, vec![], if narrow { Expr::f32(0.0) } else { zero(columns.dtype) });
-            nest(c, &kernel, Vec::new(), &mut |c, element| {
+        c.nest(&image, vec![plane], &mut |c, to| {
+            c.set(acc, vec![], if narrow { Expr::f32(0.0) } else { number(columns.dtype, 0) });
+            c.nest(&kernel, Vec::new(), &mut |c, element| {
                 let mut index = vec![to[0].clone()];
                 index.extend_from_slice(element);
                 let mut counts_here = Expr::Int(1, Scalar::Bool);

@@ -9,15 +9,9 @@ use crate::{Lines, read};
 /// what lies behind `m` is left out. `count` becomes their number. The second result is that number. (ONNX `Compress`.)
 #[must_use]
 pub fn compress(x: &TensorType, condition: &TensorType, axis: Option<usize>, count: &Symbol) -> LoopsSpec {
-    let flat = || Lines { outer: Dim::constant(1), len: x.elements(), inner: Dim::constant(1) };
-    let lines = axis.map_or_else(flat, |axis| Lines::along(x, axis));
+    let lines = Lines::along_or_flat(x, axis);
     let kept = Dim::sym(count.name());
-    let shape = match axis {
-        None => vec![kept],
-        Some(axis) => {
-            x.shape.iter().enumerate().map(|(i, d)| if i == axis { kept.clone() } else { d.clone() }).collect()
-        }
-    };
+    let shape = Lines::shape_along_or_flat(x, axis, &kept);
     let checked = lines.len.minimum(&condition.elements());
     let mut b = LoopsBuilder::new("compress");
     b.count(count.clone(), checked.clone());

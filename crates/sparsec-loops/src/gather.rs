@@ -3,7 +3,7 @@
 use sparsec_graph::{Dim, LoopsBuilder, LoopsSpec, TensorType};
 use sparsec_tir::{Expr, load};
 
-use crate::{Lines, coordinates, has_elements, in_range, load_index, number};
+use crate::{Lines, coordinates, has_elements, in_range, load_index, number, row_of};
 
 /// `y[i.., j, k..] = x[i.., indices[i.., j, k..], k..]` along `axis`. Operands: `x`, and `indices` of the same rank, no axis
 /// but `axis` longer than that of `x`. The result has the shape of `indices`. (ONNX `GatherElements`.)
@@ -61,12 +61,7 @@ pub fn gather_nd(x: &TensorType, indices: &TensorType, batch_axes: usize) -> Loo
     let nothing = number(x.dtype, 0);
     b.parallel("tuple", count, |c, tuple| {
         let batch = c.bind_index("batch", tuple.clone().floor_div(rest));
-        let mut row = Expr::int(0);
-        for (k, extent) in extents.iter().enumerate() {
-            let index = load_index(places, indices.dtype, vec![tuple.clone(), Expr::int(k as i64)]);
-            let index = c.bind_index("index", in_range(index, extent.clone()));
-            row = c.bind_index("row", row * extent.clone() + index);
-        }
+        let row = row_of(c, (places, indices.dtype), &tuple, &extents);
         c.serial("i", Expr::int(0), inner, 1, |c, i| {
             store_or(c, empty, (y, vec![tuple, i.clone()]), (data, vec![batch, row, i]), nothing);
         });

@@ -71,34 +71,19 @@ pub fn in_range(index: Expr, extent: Expr) -> Expr {
     counted.max(Expr::int(0)).min(extent - Expr::int(1))
 }
 
-/// What the body of a nest of loops is given: the context and the loop variables.
-pub(crate) type NestBody<'a> = &'a mut dyn FnMut(&mut KernelContext, &[Expr]);
-
-/// Serial loops over `counts`, outermost first, inside of loops with the variables `outer`.
-pub(crate) fn nest(c: &mut KernelContext, counts: &[Expr], outer: Vec<Expr>, f: NestBody<'_>) {
-    match counts.split_first() {
-        None => f(c, &outer),
-        Some((count, rest)) => {
-            let name = format!("i{}", outer.len());
-            c.serial(&name, Expr::int(0), count.clone(), 1, |c, i| {
-                let mut loops = outer.clone();
-                loops.push(i);
-                nest(c, rest, loops, f);
-            });
-        }
-    }
-}
-
-/// Zero of an element type.
-pub(crate) fn zero(dtype: DType) -> Expr {
-    let scalar = scalar_of(dtype);
-    if scalar.is_float() { Expr::Float(0.0, scalar) } else { Expr::Int(0, scalar) }
-}
-
 /// An element of a buffer of integers as an index.
 #[must_use]
 pub fn load_index(buffer: BufferId, dtype: DType, at: Vec<Expr>) -> Expr {
     if dtype == DType::I64 { load(buffer, at) } else { load(buffer, at).convert(Scalar::I64) }
+}
+
+/// The row that tuple `tuple` of the indices in `places` names, in a tensor whose first axes have these extents.
+fn row_of(c: &mut KernelContext, (places, dtype): (BufferId, DType), tuple: &Expr, extents: &[Expr]) -> Expr {
+    extents.iter().enumerate().fold(Expr::int(0), |row, (k, extent)| {
+        let index = load_index(places, dtype, vec![tuple.clone(), Expr::int(k as i64)]);
+        let index = c.bind_index("index", in_range(index, extent.clone()));
+        c.bind_index("row", row * extent.clone() + index)
+    })
 }
 
 /// A number of a type.

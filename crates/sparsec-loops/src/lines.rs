@@ -23,6 +23,20 @@ impl Lines {
         Lines { outer: Dim::product(before), len, inner: Dim::product(behind) }
     }
 
+    /// The lines along an axis, or one line of all elements where there is none.
+    #[must_use]
+    pub fn along_or_flat(ty: &TensorType, axis: Option<usize>) -> Self {
+        let flat = || Lines { outer: Dim::constant(1), len: ty.elements(), inner: Dim::constant(1) };
+        axis.map_or_else(flat, |axis| Lines::along(ty, axis))
+    }
+
+    /// The shape of a tensor of which `count` slices along an axis are left, or elements where there is none.
+    #[must_use]
+    pub fn shape_along_or_flat(ty: &TensorType, axis: Option<usize>, count: &Dim) -> Vec<Dim> {
+        let Some(axis) = axis else { return vec![count.clone()] };
+        ty.shape.iter().enumerate().map(|(i, d)| if i == axis { count.clone() } else { d.clone() }).collect()
+    }
+
     /// The three extents.
     #[must_use]
     pub fn shape(&self) -> [Dim; 3] {

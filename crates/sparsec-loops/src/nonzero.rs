@@ -1,9 +1,9 @@
 //! `NonZero`: where elements are.
 
 use sparsec_graph::{DType, Dim, LoopsBuilder, LoopsSpec, Symbol, TensorType};
-use sparsec_tir::{CompareOp, Expr, Scalar, load};
+use sparsec_tir::{CompareOp, Expr, load};
 
-use crate::read;
+use crate::{number, read};
 
 /// The indices of the elements that aren't zero, in row-major order: `i64 [rank, count]`, an index per column. `count` becomes
 /// the number of columns, at most the number of elements. The second result is that number. (ONNX `NonZero`.)
@@ -21,12 +21,7 @@ pub fn nonzero(x: &TensorType, count: &Symbol) -> LoopsSpec {
     let (found, rest) = (b.variable("found", DType::I64), b.variable("rest", DType::I64));
     let end = b.dim(&elements);
     let extents = b.dims(&x.shape);
-    let zero = || match x.dtype {
-        DType::Bool => Expr::Int(0, Scalar::Bool),
-        dtype if dtype.is_float() => Expr::Float(0.0, sparsec_graph::scalar_of(dtype)),
-        dtype => Expr::Int(0, sparsec_graph::scalar_of(dtype)),
-    };
-    let is_there = |i: &Expr| Expr::compare(CompareOp::Ne, load(input, vec![i.clone()]), zero());
+    let is_there = |i: &Expr| Expr::compare(CompareOp::Ne, load(input, vec![i.clone()]), number(x.dtype, 0));
     b.set(found, vec![], Expr::int(0));
     b.serial("i", Expr::int(0), end.clone(), 1, |b, i| {
         b.branch(is_there(&i), |b| b.set(found, vec![], read(found) + Expr::int(1)), |_| {});

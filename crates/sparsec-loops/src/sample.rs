@@ -5,7 +5,7 @@
 use sparsec_graph::{DType, Dim, KernelContext, LoopsBuilder, LoopsSpec, TensorType, scalar_of};
 use sparsec_tir::{BinaryOp, BufferId, CompareOp, Expr, RegisterId, Scalar, Type, UnaryOp, load};
 
-use crate::{nest, read};
+use crate::read;
 
 /// What a sample is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,10 +272,10 @@ pub fn deform_columns(x: &TensorType, offset: &TensorType, mask: Option<&TensorT
         let image = c.bind_index("image", task.clone().floor_div(per_image.clone()));
         let channel = c.bind_index("channel", task.rem(per_image));
         let group = c.bind_index("group", channel.clone().floor_div(per_group));
-        nest(c, &kernel, Vec::new(), &mut |c, element| {
+        c.nest(&kernel, Vec::new(), &mut |c, element| {
             let number = element.iter().zip(&kernel).fold(Expr::int(0), |at, (e, k)| at * k.clone() + e.clone());
             let number = c.bind_index("element", number);
-            nest(c, &outputs, Vec::new(), &mut |c, to| {
+            c.nest(&outputs, Vec::new(), &mut |c, to| {
                 let at = |lead: &[Expr]| [lead, to].concat();
                 for axis in 0..axes {
                     let place = to[axis].clone() * Expr::int(w.strides[axis])

@@ -3,7 +3,7 @@
 use sparsec_graph::{DType, Dim, LoopsBuilder, LoopsSpec, TensorType};
 use sparsec_tir::{Expr, load};
 
-use crate::{Lines, coordinates, has_elements, in_range, load_index, where_all};
+use crate::{Lines, coordinates, has_elements, in_range, load_index, row_of, where_all};
 
 /// What becomes of the element that was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +95,7 @@ pub fn scatter_nd(x: &TensorType, indices: &TensorType, reduction: Reduction) ->
     });
     where_all(&mut b, has_elements(&rows).into_iter().collect(), |c| {
         c.serial("tuple", Expr::int(0), count, 1, |c, tuple| {
-            let mut row = Expr::int(0);
-            for (k, extent) in extents.iter().enumerate() {
-                let index = load_index(places, indices.dtype, vec![tuple.clone(), Expr::int(k as i64)]);
-                let index = c.bind_index("index", in_range(index, extent.clone()));
-                row = c.bind_index("row", row * extent.clone() + index);
-            }
+            let row = row_of(c, (places, indices.dtype), &tuple, &extents);
             c.serial("i", Expr::int(0), inner, 1, |c, i| {
                 let to = vec![row, i.clone()];
                 c.store(y, to.clone(), reduction.of(load(y, to), load(updates, vec![tuple, i])));

@@ -13,15 +13,9 @@ use crate::{Lines, read};
 /// Each slice is compared with all that are known: as many steps as slices times different ones.
 #[must_use]
 pub fn unique(x: &TensorType, axis: Option<usize>, sorted: bool, count: &Symbol) -> LoopsSpec {
-    let flat = || Lines { outer: Dim::constant(1), len: x.elements(), inner: Dim::constant(1) };
-    let lines = axis.map_or_else(flat, |axis| Lines::along(x, axis));
+    let lines = Lines::along_or_flat(x, axis);
     let kept = Dim::sym(count.name());
-    let shape = match axis {
-        None => vec![kept.clone()],
-        Some(axis) => {
-            x.shape.iter().enumerate().map(|(i, d)| if i == axis { kept.clone() } else { d.clone() }).collect()
-        }
-    };
+    let shape = Lines::shape_along_or_flat(x, axis, &kept);
     let mut b = LoopsBuilder::new("unique");
     b.count(count.clone(), lines.len.clone());
     let input = b.input_as("x", x, &lines.shape());

@@ -3,7 +3,7 @@
 use sparsec_graph::{DType, Dim, KernelContext, LoopsBuilder, LoopsSpec, PoolAttrs, TensorType};
 use sparsec_tir::{BinaryOp, CompareOp, Expr, Scalar, load};
 
-use crate::{in_range, nest, read, zero};
+use crate::{in_range, number, read};
 
 /// Maxima of type `y`, and where in the whole of `x` each is (`i64`), counted row by row, or within an image column by column.
 /// Of equal elements the first counts. (ONNX `MaxPool`.)
@@ -20,11 +20,11 @@ pub fn max_pool_places(x: &TensorType, attrs: &PoolAttrs, y: &TensorType, column
     let (extents, outputs) = (b.dims(&with_planes(x)), b.dims(&with_planes(y)));
     let kernel: Vec<Expr> = attrs.kernel.iter().map(|&k| Expr::int(k)).collect();
     b.parallel("plane", outputs[0].clone(), |c, plane| {
-        nest(c, &outputs[1..], vec![plane], &mut |c, to| {
+        c.nest(&outputs[1..], vec![plane], &mut |c, to| {
             c.set(found, vec![], Expr::Int(0, Scalar::Bool));
-            c.set(best, vec![], zero(x.dtype));
+            c.set(best, vec![], number(x.dtype, 0));
             c.set(at, vec![], Expr::int(0));
-            nest(c, &kernel, Vec::new(), &mut |c, element| {
+            c.nest(&kernel, Vec::new(), &mut |c, element| {
                 let mut from = vec![to[0].clone()];
                 let mut inside = Expr::Int(1, Scalar::Bool);
                 for (axis, k) in element.iter().enumerate() {
@@ -88,7 +88,7 @@ pub fn max_unpool(x: &TensorType, places: &TensorType, y: &TensorType) -> LoopsS
     let output = b.output_as("y", y.clone(), std::slice::from_ref(&to));
     let (from, to) = (b.dim(&from), b.dim(&to));
     let dtype = x.dtype;
-    let clear = |c: &mut KernelContext, i: Expr| c.store(output, vec![i], zero(dtype));
+    let clear = |c: &mut KernelContext, i: Expr| c.store(output, vec![i], number(dtype, 0));
     b.serial("i", Expr::int(0), to.clone(), 1, clear);
     b.serial("i", Expr::int(0), from, 1, |c, i| {
         let at = load(place, vec![i.clone()]).convert(Scalar::I64);

@@ -80,6 +80,21 @@ impl KernelContext {
         self.builder.end_loop();
     }
 
+    /// Serial loops over `counts`, outermost first, inside of loops with the variables `outer`. `f` gets all variables.
+    pub fn nest(&mut self, counts: &[Expr], outer: Vec<Expr>, f: &mut dyn FnMut(&mut KernelContext, &[Expr])) {
+        match counts.split_first() {
+            None => f(self, &outer),
+            Some((count, rest)) => {
+                let name = format!("i{}", outer.len());
+                self.serial(&name, Expr::int(0), count.clone(), 1, |c, i| {
+                    let mut loops = outer.clone();
+                    loops.push(i);
+                    c.nest(rest, loops, f);
+                });
+            }
+        }
+    }
+
     /// `if condition { then } else { otherwise }`.
     pub fn branch(
         &mut self,

@@ -13,7 +13,7 @@ use sparsec_tir::{BinaryOp, BufferId, BufferKind, CompareOp, Expr, Scalar, Type,
 
 use crate::context::{BuiltKernel, Context};
 use crate::kernels::gemm::multiply_add;
-use crate::kernels::map::{converted, nest};
+use crate::kernels::map::converted;
 use crate::scalar::{constant, emit_scalar};
 use crate::target::TargetInfo;
 
@@ -69,7 +69,7 @@ pub(crate) fn conv_kernel(p: &PlainConv<'_>, target: &TargetInfo) -> BuiltKernel
         let between = &y_shape[(spatial.min(2) + 1)..y_shape.len() - 1];
         let begin = if spatial > 1 { vec![row] } else { Vec::new() };
         let Some(last) = y_shape.last().cloned() else { return };
-        nest(c, between, begin, &mut |c, outer| {
+        c.nest(between, begin, &mut |c, outer| {
             c.serial("j", Expr::int(0), last.clone(), i64::from(lanes), |c, j| {
                 let active = last.clone() - j.clone();
                 let start = match bias {
@@ -79,7 +79,7 @@ pub(crate) fn conv_kernel(p: &PlainConv<'_>, target: &TargetInfo) -> BuiltKernel
                 c.vector(lanes, None, |c, _| c.set(acc, vec![], start));
                 let mut kernel = vec![w_shape[1].clone()];
                 kernel.extend_from_slice(&w_shape[2..]);
-                nest(c, &kernel, Vec::new(), &mut |c, at| {
+                c.nest(&kernel, Vec::new(), &mut |c, at| {
                     let from = Positions { p, x_shape: &x_shape, at, outer };
                     let weight_at: Vec<Expr> = std::iter::once(output.clone()).chain(at.iter().cloned()).collect();
                     let mut index = vec![image.clone(), first_channel.clone() + at[0].clone()];

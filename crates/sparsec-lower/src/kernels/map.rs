@@ -79,30 +79,12 @@ pub(crate) fn map_kernel(
         });
     } else {
         c.parallel("i0", counts[0].clone(), |c, i0| {
-            nest(c, &counts[1..counts.len() - 1], vec![i0], &mut |c, outer| {
+            c.nest(&counts[1..counts.len() - 1], vec![i0], &mut |c, outer| {
                 row(c, outer, Expr::int(0), inner.clone());
             });
         });
     }
     c.finish()
-}
-
-/// What a nest of loops runs: the context and the loop variables.
-type NestBody<'a> = &'a mut dyn FnMut(&mut Context, &[Expr]);
-
-/// Serial loops over `counts`, outermost first.
-pub(crate) fn nest(c: &mut Context, counts: &[Expr], outer: Vec<Expr>, f: NestBody<'_>) {
-    match counts.split_first() {
-        None => f(c, &outer),
-        Some((count, rest)) => {
-            let name = format!("i{}", outer.len());
-            c.serial(&name, Expr::int(0), count.clone(), 1, |c, i| {
-                let mut loops = outer.clone();
-                loops.push(i);
-                nest(c, rest, loops, f);
-            });
-        }
-    }
 }
 
 /// A type check that a value is of the element type; converts where it is not.
