@@ -1,9 +1,9 @@
 //! What the schedules need to know of the machine.
 
-/// A CPU, as far as schedules depend on it.
+/// A machine, as far as schedules depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetInfo {
-    /// `f32` lanes of a vector register: 4 (SSE, NEON), 8 (AVX2), 16 (AVX-512).
+    /// `f32` lanes of a vector register: 4 (SSE, NEON), 8 (AVX2), 16 (AVX-512), 32 (a warp).
     pub lanes: u16,
     /// Number of vector registers.
     pub registers: u32,
@@ -20,4 +20,7 @@ impl TargetInfo {
     pub const AVX512: TargetInfo = TargetInfo { lanes: 16, registers: 32, l1_bytes: 32 << 10 };
     /// 64-bit Arm.
     pub const NEON: TargetInfo = TargetInfo { lanes: 4, registers: 32, l1_bytes: 64 << 10 };
+    /// A warp of an NVIDIA GPU, seen as a machine with vectors of 32 lanes. Of its 255 registers a lane, 64 hold vectors: the
+    /// others hold what is the same in all lanes, of which addresses take two each. The cache is its share of shared memory.
+    pub const WARP: TargetInfo = TargetInfo { lanes: 32, registers: 64, l1_bytes: 16 << 10 };
 }

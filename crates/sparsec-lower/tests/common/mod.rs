@@ -60,7 +60,7 @@ pub(crate) fn check_graph(graph: &Graph, symbols: &[(&str, i64)]) -> Vec<String>
     let bindings: Bindings = symbols.iter().map(|(n, v)| (Symbol::new(n), *v)).collect();
     let inputs = inputs(graph, &bindings, 7);
     let expected = interpret(graph, &inputs).expect("the reference runs");
-    for target in [TargetInfo::SSE, TargetInfo::AVX2, TargetInfo::AVX512, TargetInfo::NEON] {
+    for target in [TargetInfo::SSE, TargetInfo::AVX2, TargetInfo::AVX512, TargetInfo::NEON, TargetInfo::WARP] {
         let lowered = lower(graph, &target).expect("the graph lowers");
         names.extend(lowered.program.kernels.iter().map(|k| k.name.clone()));
         let values: Vec<i64> = lowered.program.symbols.iter().map(|s| bindings[&Symbol::new(s)]).collect();
