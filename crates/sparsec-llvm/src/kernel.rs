@@ -431,6 +431,10 @@ impl<'c> Body<'_, 'c> {
                 let (a, b, c) = (self.expr(a)?, self.expr(b)?, self.expr(c)?);
                 cx.fma(a, b, c)
             }
+            Expr::Dot4 { acc, a, b } => {
+                let (acc, a, b) = (self.expr(acc)?, self.expr(a)?, self.expr(b)?);
+                cx.dot4(acc, a, b)
+            }
             Expr::Convert(to, x) => {
                 let x = self.expr(x)?;
                 cx.convert(*to, x)

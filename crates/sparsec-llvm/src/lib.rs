@@ -7,6 +7,7 @@
 //! The same program, target and options give the same bytes.
 
 mod convert;
+mod dot;
 mod error;
 mod glue;
 mod kernel;
@@ -22,7 +23,7 @@ use inkwell::targets::{FileType, TargetTriple};
 use sparsec_tir::Program;
 
 pub use error::EmitError;
-pub use target::{Arch, Target, TargetError};
+pub use target::{Arch, DotProducts, Target, TargetError};
 
 /// What to produce beside the object.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +61,8 @@ pub fn emit(program: &Program, target: &Target, options: EmitOptions) -> Result<
     module.set_source_file_name(&program.name);
     module.set_triple(&TargetTriple::create(target.triple()));
     module.set_data_layout(&machine.get_target_data().get_data_layout());
-    let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma: target.has_fma() };
+    let (fma, dots) = (target.has_fma(), target.dot_products());
+    let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma, dots };
     let mut kernels = Vec::new();
     for k in &program.kernels {
         sparsec_tir::verify_machine(k)?;

@@ -56,6 +56,21 @@ impl Arch {
     }
 }
 
+/// Instructions that add products of bytes in 32 bits. Without any, bytes are widened, which is as exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DotProducts {
+    /// `vpdpbusd` on 512-bit vectors and shorter ones (AVX512-VNNI).
+    pub(crate) vnni_512: bool,
+    /// `vpdpbusd` on 256-bit vectors and shorter ones.
+    pub(crate) vnni_256: bool,
+    /// `pmaddwd` on vectors up to as many bits; 0 for none.
+    pub(crate) madd_bits: u32,
+    /// `sdot` and `udot` of Arm.
+    pub(crate) same_sign: bool,
+    /// `usdot` of Arm.
+    pub(crate) mixed_sign: bool,
+}
+
 /// A machine: triple, CPU, features, and what follows from them for schedules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -65,6 +80,7 @@ pub struct Target {
     arch: Arch,
     vector_bits: u32,
     fma: bool,
+    dots: DotProducts,
 }
 
 const X86_KNOWN: &str = "native, x86-64-v2, x86-64-v3, x86-64-v4, haswell, broadwell, skylake, skylake-avx512, \
@@ -86,6 +102,39 @@ const X86_512: &[&str] = &[
     "znver4",
     "znver5",
 ];
+/// Processors with AVX512-VNNI.
+const X86_VNNI: &[&str] = &[
+    "cascadelake",
+    "cooperlake",
+    "icelake-client",
+    "icelake-server",
+    "tigerlake",
+    "rocketlake",
+    "sapphirerapids",
+    "emeraldrapids",
+    "graniterapids",
+    "znver4",
+    "znver5",
+];
+/// Processors with AVX-VNNI and nothing wider.
+const X86_AVX_VNNI: &[&str] = &["alderlake"];
+/// Processors with the dot products of Armv8.2, and those with the ones of mixed signs.
+const ARM_DOT: &[&str] = &[
+    "cortex-a55",
+    "cortex-a75",
+    "cortex-a76",
+    "cortex-a77",
+    "cortex-a78",
+    "cortex-a710",
+    "cortex-x1",
+    "cortex-x2",
+    "neoverse-n1",
+    "neoverse-n2",
+    "neoverse-v1",
+    "neoverse-v2",
+    "apple-m1",
+];
+const ARM_MIXED_DOT: &[&str] = &["cortex-a710", "cortex-x2", "neoverse-n2", "neoverse-v1", "neoverse-v2"];
 const ARM_KNOWN: &str = "native, generic, cortex-a53, cortex-a55, cortex-a57, cortex-a72, cortex-a73, cortex-a75, \
      cortex-a76, cortex-a77, cortex-a78, cortex-a710, cortex-x1, cortex-x2, neoverse-n1, neoverse-n2, neoverse-v1, \
      neoverse-v2, apple-m1";
@@ -137,7 +186,20 @@ impl Target {
             Arch::X86_64 if X86_128.contains(&cpu.as_str()) => (128, false),
             Arch::X86_64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: X86_KNOWN }),
         };
-        Ok(Target { triple, cpu, features, arch, vector_bits, fma })
+        let any = |known: &[&str], feature: &str| known.contains(&cpu.as_str()) && features.is_empty() || has(feature);
+        let dots = match arch {
+            Arch::X86_64 => {
+                let vnni_512 = vector_bits == 512 && any(X86_VNNI, "avx512vnni");
+                let vnni_256 = vnni_512 || any(X86_AVX_VNNI, "avxvnni");
+                DotProducts { vnni_512, vnni_256, madd_bits: vector_bits, ..DotProducts::default() }
+            }
+            Arch::Aarch64 => DotProducts {
+                same_sign: any(ARM_DOT, "dotprod"),
+                mixed_sign: any(ARM_MIXED_DOT, "i8mm"),
+                ..DotProducts::default()
+            },
+        };
+        Ok(Target { triple, cpu, features, arch, vector_bits, fma, dots })
     }
 
     /// The triple, normalised.
@@ -187,6 +249,12 @@ impl Target {
     #[must_use]
     pub fn has_fma(&self) -> bool {
         self.fma
+    }
+
+    /// What the machine has for dot products of bytes ([`sparsec_tir::Expr::Dot4`]).
+    #[must_use]
+    pub fn dot_products(&self) -> DotProducts {
+        self.dots
     }
 
     /// LLVM's machine for this target: position-independent code, the small code model.

@@ -19,6 +19,7 @@ use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, IntValue, VectorVa
 use sparsec_tir::{Scalar, Type};
 
 use crate::error::{Emit, EmitError, invalid};
+use crate::target::DotProducts;
 
 /// A value and its type.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +87,8 @@ pub(crate) struct Cx<'c> {
     pub(crate) builder: Builder<'c>,
     /// Whether the target has a fused multiply-add.
     pub(crate) fma: bool,
+    /// What the target has for dot products of bytes.
+    pub(crate) dots: DotProducts,
 }
 
 impl<'c> Cx<'c> {

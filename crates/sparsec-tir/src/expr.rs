@@ -160,6 +160,16 @@ pub enum Expr {
     Select(Box<Expr>, Box<Expr>, Box<Expr>),
     /// `a * b + c`, rounded once.
     Fma(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `acc + a0 b0 + a1 b1 + a2 b2 + a3 b3`, an `i32` that wraps: `a` and `b` are words of four bytes, the first in the
+    /// lowest bits. The bytes of a `u32` are unsigned, those of an `i32` signed.
+    Dot4 {
+        /// What is added to, an `i32`.
+        acc: Box<Expr>,
+        /// Four bytes, `u32` or `i32`.
+        a: Box<Expr>,
+        /// Four bytes, `u32` or `i32`.
+        b: Box<Expr>,
+    },
     /// Conversion of the value to another scalar type. Floats to integers truncate and saturate, NaN gives 0.
     Convert(Scalar, Box<Expr>),
     /// The same bits as another type of the same total size.
@@ -270,6 +280,12 @@ impl Expr {
         Expr::Fma(Box::new(a), Box::new(b), Box::new(c))
     }
 
+    /// `acc` and the four products of the bytes of `a` and `b`.
+    #[must_use]
+    pub fn dot4(acc: Expr, a: Expr, b: Expr) -> Self {
+        Expr::Dot4 { acc: Box::new(acc), a: Box::new(a), b: Box::new(b) }
+    }
+
     /// The smaller.
     #[must_use]
     pub fn min(self, other: Expr) -> Self {
@@ -330,7 +346,7 @@ impl Expr {
                 x.walk(f);
                 y.walk(f);
             }
-            Expr::Select(x, y, z) | Expr::Fma(x, y, z) => {
+            Expr::Select(x, y, z) | Expr::Fma(x, y, z) | Expr::Dot4 { acc: x, a: y, b: z } => {
                 x.walk(f);
                 y.walk(f);
                 z.walk(f);
@@ -351,6 +367,7 @@ impl Expr {
             Expr::Compare(op, x, y) => Expr::compare(*op, f(x), f(y)),
             Expr::Select(x, y, z) => Expr::select(f(x), f(y), f(z)),
             Expr::Fma(x, y, z) => Expr::fma(f(x), f(y), f(z)),
+            Expr::Dot4 { acc, a, b } => Expr::dot4(f(acc), f(a), f(b)),
             Expr::Convert(to, x) => Expr::Convert(*to, Box::new(f(x))),
             Expr::Bitcast(to, x) => Expr::Bitcast(*to, Box::new(f(x))),
             Expr::Splat(x, lanes) => Expr::Splat(Box::new(f(x)), *lanes),

@@ -48,6 +48,18 @@ fn names() {
 }
 
 #[test]
+fn dot_products() {
+    let body = |dot: &str| {
+        format!("kernel k flat () {{ input a: u32[8] input f: f32[8] output y: i32[8] reg s: i32x8 s = {dot} }}")
+    };
+    check(&body("dot4(s, load.f32x8 f[0], load.u32x8 a[0])"), "takes words of four bytes, i32 or u32, not f32x8");
+    check(&body("dot4(load.u32x8 a[0], load.u32x8 a[0], s)"), "takes a sum of i32, not u32x8");
+    check(&body("dot4(s, load.u32x4 a[0], s)"), "differ");
+    check(&body("dot4(s, a[0], s)"), "have different lanes");
+    assert!(verify(&body("dot4(s, load.u32x8 a[0], s)")).is_ok());
+}
+
+#[test]
 fn buffers() {
     check("kernel k position (n) { input x: f32[4] strides [1, 2] }", "other strides than extents");
     check("kernel k position (n) { input x: f32[min(n, 3i32)] }", "operands of `min(n, 3i32)` differ: i64 and i32");

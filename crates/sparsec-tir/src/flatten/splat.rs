@@ -68,6 +68,10 @@ fn expr(k: &Kernel, e: &Expr) -> Result<Expr, TypeError> {
             let lanes = common(&[&x, &y, &z])?;
             Expr::fma(to_lanes(k, *x, lanes)?, to_lanes(k, *y, lanes)?, to_lanes(k, *z, lanes)?)
         }
+        Expr::Dot4 { acc, a, b } => {
+            let lanes = common(&[&acc, &a, &b])?;
+            Expr::dot4(to_lanes(k, *acc, lanes)?, to_lanes(k, *a, lanes)?, to_lanes(k, *b, lanes)?)
+        }
         other => other,
     })
 }

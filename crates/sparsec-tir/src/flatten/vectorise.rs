@@ -174,6 +174,7 @@ impl Vectoriser<'_> {
             Expr::Compare(op, x, y) => Expr::compare(*op, self.vector(x)?, self.vector(y)?),
             Expr::Select(c, x, y) => Expr::select(self.vector(c)?, self.vector(x)?, self.vector(y)?),
             Expr::Fma(x, y, z) => Expr::fma(self.vector(x)?, self.vector(y)?, self.vector(z)?),
+            Expr::Dot4 { acc, a, b } => Expr::dot4(self.vector(acc)?, self.vector(a)?, self.vector(b)?),
             Expr::Convert(to, x) => self.vector(x)?.convert(*to),
             Expr::Bitcast(to, x) if to.lanes == 1 => {
                 Expr::Bitcast(Type::vector(to.scalar, self.lanes), boxed(self.vector(x)?))

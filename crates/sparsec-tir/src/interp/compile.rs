@@ -198,6 +198,11 @@ impl<'k> Compiler<'k> {
                 let ty = Type::vector(x.ty.scalar, z.ty.lanes.max(x.ty.lanes).max(y.ty.lanes));
                 node(ty, Kind::Fma(boxed(x), boxed(y), boxed(z)))
             }
+            Expr::Dot4 { acc, a, b } => {
+                let (acc, a, b) = (self.expr(acc)?, self.expr(a)?, self.expr(b)?);
+                let ty = Type::vector(Scalar::I32, acc.ty.lanes.max(a.ty.lanes).max(b.ty.lanes));
+                node(ty, Kind::Dot4(boxed(acc), boxed(a), boxed(b)))
+            }
             Expr::Convert(to, x) => {
                 let x = self.expr(x)?;
                 node(Type { scalar: *to, ..x.ty }, Kind::Convert(boxed(x)))

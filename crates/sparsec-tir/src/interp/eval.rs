@@ -304,6 +304,15 @@ impl<'a> Machine<'a> {
                 }
                 self.stack.truncate(at + lanes);
             }
+            Kind::Dot4(acc, a, b) if lanes > 1 => {
+                self.pair(acc, a, lanes)?;
+                self.spread(b, lanes)?;
+                for l in at..at + lanes {
+                    let (c, x, y) = (self.stack[l], self.stack[l + lanes], self.stack[l + 2 * lanes]);
+                    self.stack[l] = lane::dot4(c, (x, a.ty.scalar), (y, b.ty.scalar));
+                }
+                self.stack.truncate(at + lanes);
+            }
             Kind::Bitcast(x) => {
                 self.eval(x)?;
                 let (from, to) = (x.ty.scalar, node.ty.scalar);
@@ -381,6 +390,10 @@ impl<'a> Machine<'a> {
             Kind::Fma(x, y, z) => {
                 let (a, b, c) = (self.scalar(x)?, self.scalar(y)?, self.scalar(z)?);
                 lane::fma(node.ty.scalar, a, b, c)
+            }
+            Kind::Dot4(acc, a, b) => {
+                let (c, x, y) = (self.scalar(acc)?, self.scalar(a)?, self.scalar(b)?);
+                lane::dot4(c, (x, a.ty.scalar), (y, b.ty.scalar))
             }
             Kind::Unary(op, x) => {
                 let a = self.scalar(x)?;

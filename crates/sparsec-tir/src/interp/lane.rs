@@ -201,6 +201,16 @@ pub(crate) fn fma(s: Scalar, a: u64, b: u64, c: u64) -> u64 {
     }
 }
 
+/// `acc` and the products of the four bytes of two words, which are signed where the word is.
+pub(crate) fn dot4(acc: u64, a: (u64, Scalar), b: (u64, Scalar)) -> u64 {
+    let byte = |(word, s): (u64, Scalar), i: usize| {
+        let byte = (word >> (8 * i)) as u8;
+        if s.is_signed() { i64::from(byte as i8) } else { i64::from(byte) }
+    };
+    let sum: i64 = (0..4).map(|i| byte(a, i) * byte(b, i)).sum();
+    int_bits((acc as i64).wrapping_add(sum), Scalar::I32)
+}
+
 /// A comparison.
 pub(crate) fn compare(op: CompareOp, s: Scalar, a: u64, b: u64) -> bool {
     let order = if s.is_float() {

@@ -29,6 +29,7 @@ pub(super) enum Kind {
     Compare(CompareOp, Box<Node>, Box<Node>),
     Select(Box<Node>, Box<Node>, Box<Node>),
     Fma(Box<Node>, Box<Node>, Box<Node>),
+    Dot4(Box<Node>, Box<Node>, Box<Node>),
     Convert(Box<Node>),
     Bitcast(Box<Node>),
     Splat(Box<Node>),

@@ -159,6 +159,11 @@ impl Parser {
                     let y = self.operand(scope)?;
                     Expr::fma(x, y, self.operand(scope)?)
                 }
+                ("dot4", ..) if suffix.is_none() => {
+                    let acc = self.expr(scope)?;
+                    let a = self.operand(scope)?;
+                    Expr::dot4(acc, a, self.operand(scope)?)
+                }
                 ("convert", Some(Type { scalar, lanes: 1 }), _) => self.expr(scope)?.convert(scalar),
                 ("bitcast", Some(ty), _) => Expr::Bitcast(ty, boxed(self.expr(scope)?)),
                 ("splat", _, Some(lanes)) => Expr::Splat(boxed(self.expr(scope)?), lanes),

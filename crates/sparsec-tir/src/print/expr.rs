@@ -139,6 +139,7 @@ fn write_expr(out: &mut String, names: &dyn Names, expr: &Expr, min: u8) {
         Expr::Compare(op, x, y) => write_infix(out, names, compare_symbol(*op), x, y, 0, min),
         Expr::Select(c, x, y) => write_call(out, names, "select", &[c, x, y]),
         Expr::Fma(x, y, z) => write_call(out, names, "fma", &[x, y, z]),
+        Expr::Dot4 { acc, a, b } => write_call(out, names, "dot4", &[acc, a, b]),
         Expr::Convert(to, x) => write_call(out, names, &format!("convert.{to}"), &[x]),
         Expr::Bitcast(to, x) => write_call(out, names, &format!("bitcast.{to}"), &[x]),
         Expr::Splat(x, lanes) => write_call(out, names, &format!("splat.{lanes}"), &[x]),

@@ -250,7 +250,9 @@ impl Verifier<'_> {
             let lanes = |e: &Expr| types::type_in(self.kernel, e, None).map(|t| t.lanes).ok();
             let equal = match e {
                 Expr::Binary(_, x, y) | Expr::Compare(_, x, y) => lanes(x) == lanes(y),
-                Expr::Select(x, y, z) | Expr::Fma(x, y, z) => lanes(x) == lanes(y) && lanes(y) == lanes(z),
+                Expr::Select(x, y, z) | Expr::Fma(x, y, z) | Expr::Dot4 { acc: x, a: y, b: z } => {
+                    lanes(x) == lanes(y) && lanes(y) == lanes(z)
+                }
                 _ => true,
             };
             let text = expr_text(self.kernel, e);

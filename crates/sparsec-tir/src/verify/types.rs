@@ -164,6 +164,19 @@ pub(crate) fn type_in(kernel: &Kernel, expr: &Expr, vector: Option<u16>) -> Resu
             let ty = join(kernel, expr, xy, recur(z)?)?;
             if ty.scalar.is_float() { Ok(ty) } else { Err(operand("floating-point numbers", ty)) }
         }
+        Expr::Dot4 { acc, a, b } => {
+            let (acc, a, b) = (recur(acc)?, recur(a)?, recur(b)?);
+            if acc.scalar != Scalar::I32 {
+                return Err(operand("a sum of i32", acc));
+            }
+            for words in [a, b] {
+                if !matches!(words.scalar, Scalar::I32 | Scalar::U32) {
+                    return Err(operand("words of four bytes, i32 or u32", words));
+                }
+            }
+            let words = |ty: Type| Type { scalar: Scalar::I32, ..ty };
+            join(kernel, expr, join(kernel, expr, acc, words(a))?, words(b))
+        }
         Expr::Convert(to, x) => Ok(Type { scalar: *to, ..recur(x)? }),
         Expr::Bitcast(to, x) => {
             let x = recur(x)?;

@@ -116,6 +116,7 @@ fn statement(b: &mut KernelBuilder, c: &mut Choices<'_>, ctx: &mut Context, dept
         }
         3 => {
             let value = int(c, ctx, 2).convert(Scalar::I32);
+            let value = if c.below(3) == 0 { dot(c, ctx, value) } else { value };
             b.store(ctx.ints, vec![ctx.i.clone(), at], value);
         }
         4 => {
@@ -185,6 +186,16 @@ fn float(c: &mut Choices<'_>, ctx: &Context, depth: u8) -> Expr {
             Expr::Binary(op, Box::new(x), Box::new(float(c, ctx, depth - 1)))
         }
     }
+}
+
+/// `acc` and four products of bytes, signed or not.
+fn dot(c: &mut Choices<'_>, ctx: &Context, acc: Expr) -> Expr {
+    let word = |c: &mut Choices<'_>| {
+        let to = [Scalar::U32, Scalar::I32][usize::from(c.below(2))];
+        Expr::Bitcast(Type::scalar(to), Box::new(float(c, ctx, 1) * Expr::f32(1.1)))
+    };
+    let a = word(c);
+    Expr::dot4(acc, a, word(c))
 }
 
 /// An `i64` per lane.
