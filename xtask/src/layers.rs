@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-rewrite", &["sparsec-graph", "sparsec-sparse"]),
     ("sparsec-lower", &["sparsec-graph", "sparsec-sparse", "sparsec-tir"]),
     ("sparsec-llvm", &["sparsec-abi", "sparsec-tir"]),
+    ("sparsec-ptx", &["sparsec-tir"]),
     ("sparsec-artifact", &["sparsec-abi", "sparsec-tir"]),
     (
         "sparsec",
