@@ -9,6 +9,7 @@ use crate::command::{Outcome, Task, root};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-abi", &[]),
     ("sparsec-sparse", &[]),
+    ("sparsec-ptxas", &[]),
     ("sparsec-runtime", &["sparsec-abi"]),
     ("sparsec-tir", &["sparsec-sparse"]),
     ("sparsec-graph", &["sparsec-sparse", "sparsec-tir"]),

@@ -8,6 +8,7 @@ mod bench;
 mod command;
 mod layers;
 mod node_tests;
+mod ptx_tools;
 mod python;
 mod setup;
 mod test;
@@ -25,6 +26,7 @@ cargo xtask TASK
   test      sets up, then runs every check of the project
   node-tests  sets up, then compiles and runs ONNX's own operator tests and compares with tests/onnx_node_tests.toml;
             --filter NAME (some, with the reasons of failures), --interpret (no machine code), --update (writes the list)
+  ptx-tools  fetches NVIDIA's assembler and disassembler of PTX, which the tests of the GPU backend run
   demo      sets up, then compiles and runs the digits networks and a pruned ResNet-50; writes target/demo/report.html
   models    sets up, then compares the full-size networks with ONNX Runtime; arguments go to tests/models/compare.py
   bench     sets up, then times networks against ONNX Runtime, OpenVINO and DeepSparse in turns; --quick, --models a,b,
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "setup" if rest.is_empty() => setup::run(Purpose::Test),
         "test" if rest.is_empty() => test::run(),
         "node-tests" => setup::run(Purpose::Build).and_then(|()| node_tests::run(rest)),
+        "ptx-tools" if rest.is_empty() => setup::run(Purpose::Build).and_then(|()| ptx_tools::fetch().map(|_| ())),
         "demo" => demo(rest),
         "models" => models(rest),
         "bench" => bench::run(rest),

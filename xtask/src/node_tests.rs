@@ -22,6 +22,6 @@ pub(crate) fn run(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Outcome {
 /// The folder of the folders of cases, fetched on the first use, and again when the pinned version changes.
 fn data() -> Result<PathBuf, String> {
     let folder = target_dir().join("onnx-data");
-    python::unpack("tests/requirements-onnx-data.txt", "onnx/backend/test/data/", &folder)?;
+    python::unpack("tests/requirements-onnx-data.txt", &["onnx/backend/test/data/"], &folder)?;
     Ok(folder.join("onnx/backend/test/data"))
 }

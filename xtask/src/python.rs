@@ -73,9 +73,10 @@ const WHEEL: [&str; 10] = [
     "cp312",
 ];
 
-/// Unpacks those files of a package, pinned with its hash in `requirements`, whose names begin with `prefix`.
+/// Unpacks those files of a package, pinned with its hash in `requirements`, whose names begin with one of `prefixes`;
+/// programs among them can be run.
 /// Nothing is done where `folder` has them already.
-pub(crate) fn unpack(requirements: &str, prefix: &str, folder: &Path) -> Outcome {
+pub(crate) fn unpack(requirements: &str, prefixes: &[&str], folder: &Path) -> Outcome {
     let stamp = folder.join("requirements.txt");
     let wanted = std::fs::read_to_string(root().join(requirements)).map_err(|e| format!("{requirements}: {e}"))?;
     if std::fs::read_to_string(&stamp).is_ok_and(|unpacked| unpacked == wanted) {
@@ -92,12 +93,15 @@ pub(crate) fn unpack(requirements: &str, prefix: &str, folder: &Path) -> Outcome
         .arg(folder)
         .run()?;
     let script = "import glob, os, sys, zipfile\n\
-                  folder, prefix = sys.argv[1:]\n\
+                  folder, *prefixes = sys.argv[1:]\n\
                   for wheel in glob.glob(os.path.join(folder, '*.whl')):\n    \
                       with zipfile.ZipFile(wheel) as archive:\n        \
-                          archive.extractall(folder, [n for n in archive.namelist() if n.startswith(prefix)])\n    \
+                          for entry in archive.infolist():\n            \
+                              if entry.filename.startswith(tuple(prefixes)):\n                \
+                                  path = archive.extract(entry, folder)\n                \
+                                  os.chmod(path, 0o755 if '/bin/' in entry.filename else 0o644)\n    \
                       os.remove(wheel)\n";
-    Task::new("unpacking it", &python).args(["-c", script]).arg(folder).arg(prefix).run()?;
+    Task::new("unpacking it", &python).args(["-c", script]).arg(folder).args(prefixes).run()?;
     std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))
 }
 

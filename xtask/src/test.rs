@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::command::{Outcome, Task, root, target_dir};
 use crate::setup::Purpose;
-use crate::{layers, node_tests, python, setup};
+use crate::{layers, node_tests, ptx_tools, python, setup};
 
 /// Runs all checks.
 pub(crate) fn run() -> Outcome {
@@ -20,10 +20,12 @@ pub(crate) fn run() -> Outcome {
     licences()?;
     Task::cargo("building sparsec").args(["build", "--package", "sparsec-cli", "--locked"]).run()?;
     let sparsec = target_dir().join("debug/sparsec");
+    let ptx_tools = ptx_tools::fetch()?;
     Task::cargo("tests")
         .args(["test", "--workspace", "--locked"])
         .env("SPARSEC", &sparsec)
         .env("SPARSEC_ARM", "required")
+        .env("SPARSEC_PTX_TOOLS", ptx_tools)
         .run()?;
     python::unit_tests()?;
     c_example(&sparsec)?;
