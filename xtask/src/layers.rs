@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-llvm", &["sparsec-abi", "sparsec-tir"]),
     ("sparsec-ptx", &["sparsec-tir"]),
     ("sparsec-artifact", &["sparsec-abi", "sparsec-tir"]),
+    ("sparsec-plan", &["sparsec-abi", "sparsec-tir"]),
     (
         "sparsec",
         &[
