@@ -50,6 +50,7 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("egg", "sparsec-rewrite"),
     ("petgraph", "sparsec-graph"),
     ("prost", "sparsec-onnx"),
+    ("regex-automata", "sparsec-onnx"),
     ("redb", "sparsec"),
 ];
 

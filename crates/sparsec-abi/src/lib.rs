@@ -41,7 +41,7 @@ pub fn dtype_code(name: &str) -> Option<i32> {
 }
 
 /// Every element type: code, name, name in the header's enumeration, size in bytes. Elements of 4 bits take a byte each.
-pub const DTYPES: [(i32, &str, &str, usize); 21] = [
+pub const DTYPES: [(i32, &str, &str, usize); 22] = [
     (1, "f32", "SPARSEC_F32", 4),
     (2, "u8", "SPARSEC_U8", 1),
     (3, "i8", "SPARSEC_I8", 1),
@@ -49,6 +49,7 @@ pub const DTYPES: [(i32, &str, &str, usize); 21] = [
     (5, "i16", "SPARSEC_I16", 2),
     (6, "i32", "SPARSEC_I32", 4),
     (7, "i64", "SPARSEC_I64", 8),
+    (8, "string", "SPARSEC_STRING", 1),
     (9, "bool", "SPARSEC_BOOL", 1),
     (10, "f16", "SPARSEC_F16", 2),
     (11, "f64", "SPARSEC_F64", 8),

@@ -106,6 +106,7 @@ fn seeded_input(value: &Value, dims: &Bindings, state: &mut u64) -> Result<Tenso
             DType::BF16 => bytes.extend(half::bf16::from_f32(normal).to_le_bytes()),
             DType::Bool => bytes.push(u8::from(is_mask || random & 1 == 1)),
             DType::I4 => bytes.push((random % 16) as u8 ^ if random & 8 == 0 { 0 } else { 0xf0 }),
+            DType::String => bytes.push(b'a' + (random % 26) as u8),
             DType::U4 | DType::F4E2M1 => bytes.push((random % 16) as u8),
             _ => bytes.extend(&small.to_le_bytes()[..value.ty.dtype.size()]),
         }

@@ -50,11 +50,14 @@ pub enum DType {
     F8E8M0,
     /// 2 exponent bits (bias 1), 1 of mantissa, no NaN, no infinities; in a byte of its own.
     F4E2M1,
+    /// A byte of a text in UTF-8. The last axis of a tensor of this type are the bytes of one text, padded with zeros: `string[3, 8]`
+    /// holds three texts of at most 8 bytes, as NumPy's `S8` does. Converted as `u8`.
+    String,
 }
 
 impl DType {
     /// Every element type, in declaration order.
-    pub const ALL: [DType; 21] = [
+    pub const ALL: [DType; 22] = [
         DType::Bool,
         DType::I8,
         DType::I16,
@@ -76,6 +79,7 @@ impl DType {
         DType::F8E5M2FNUZ,
         DType::F8E8M0,
         DType::F4E2M1,
+        DType::String,
     ];
 
     /// Size of one element in bytes.
@@ -84,7 +88,7 @@ impl DType {
         match self {
             DType::Bool | DType::I8 | DType::U8 | DType::I4 | DType::U4 => 1,
             DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ => 1,
-            DType::F8E8M0 | DType::F4E2M1 => 1,
+            DType::F8E8M0 | DType::F4E2M1 | DType::String => 1,
             DType::I16 | DType::U16 | DType::F16 | DType::BF16 => 2,
             DType::I32 | DType::U32 | DType::F32 => 4,
             DType::I64 | DType::U64 | DType::F64 => 8,
@@ -116,6 +120,7 @@ impl DType {
             DType::F8E5M2FNUZ => "f8e5m2fnuz",
             DType::F8E8M0 => "f8e8m0",
             DType::F4E2M1 => "f4e2m1",
+            DType::String => "string",
         }
     }
 
@@ -137,11 +142,11 @@ impl DType {
         self.is_float() || self.is_int()
     }
 
-    /// Whether elements of this type are only moved and converted: floats of 8 and 4 bits, integers of 4. Each takes a
-    /// byte; codes of 4 bits lie in its lower half, and `i4` is extended by its sign.
+    /// Whether elements of this type are only moved and converted: floats of 8 and 4 bits, integers of 4, bytes of texts. Each
+    /// takes a byte; codes of 4 bits lie in its lower half, and `i4` is extended by its sign.
     #[must_use]
     pub fn is_narrow(self) -> bool {
-        matches!(self, DType::I4 | DType::U4) || self.small_float().is_some()
+        matches!(self, DType::I4 | DType::U4 | DType::String) || self.small_float().is_some()
     }
 
     /// How a floating-point type of 8 or 4 bits is encoded; `None` for all others.

@@ -29,7 +29,7 @@ fn nonzero(dtype: DType, random: u64) -> u64 {
         DType::Bool => 1,
         DType::I4 => (magnitude - if magnitude > 4 { 9 } else { 0 }) as u64,
         DType::U4 => magnitude as u64,
-        DType::U8 | DType::U16 | DType::U32 | DType::U64 => magnitude as u64,
+        DType::U8 | DType::String | DType::U16 | DType::U32 | DType::U64 => magnitude as u64,
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => {
             (if random & 1 == 0 { magnitude } else { -magnitude }) as u64
         }

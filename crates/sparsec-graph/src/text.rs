@@ -66,7 +66,7 @@ pub(crate) fn write_elements(out: &mut dyn fmt::Write, data: &TensorData) -> fmt
             DType::I16 => write!(out, "{}", bits as i16),
             DType::I32 => write!(out, "{}", bits as i32),
             DType::I64 => write!(out, "{}", bits as i64),
-            DType::U8 | DType::U16 | DType::U32 | DType::U64 => write!(out, "{bits}"),
+            DType::U8 | DType::String | DType::U16 | DType::U32 | DType::U64 => write!(out, "{bits}"),
             dtype => {
                 let (value, usual) = float_of_bits(dtype, bits);
                 let code = dtype.small_float().map(|f| u64::from(f.encode(value)));

@@ -90,6 +90,28 @@ impl TensorData {
         Self::from_vec(DType::I64, shape, values)
     }
 
+    /// Texts in the shape that they have without the axis of their bytes, of which there are as many as the longest has, and at
+    /// least 1; the shape's product must be the number of texts.
+    #[must_use]
+    pub fn strings(shape: &[usize], texts: &[&[u8]]) -> Self {
+        let width = texts.iter().map(|t| t.len()).max().unwrap_or(0).max(1);
+        let mut bytes = Vec::with_capacity(width * texts.len());
+        for text in texts {
+            bytes.extend_from_slice(text);
+            bytes.resize(bytes.len() + width - text.len(), 0);
+        }
+        TensorData { dtype: DType::String, shape: [shape, &[width]].concat(), bytes: bytes.into() }
+    }
+
+    /// The texts of a tensor of texts, without their padding; `None` for other types.
+    #[must_use]
+    pub fn as_strings(&self) -> Option<Vec<&[u8]>> {
+        let (&width, shape) = self.shape.split_last().filter(|_| self.dtype == DType::String)?;
+        let trimmed = |text: &'_ [u8]| text.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let row = |i: usize| self.bytes.get(i * width..(i + 1) * width).unwrap_or_default();
+        Some((0..shape.iter().product()).map(|i| &row(i)[..trimmed(row(i))]).collect())
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn elements(&self) -> usize {
@@ -155,7 +177,7 @@ impl TensorData {
             DType::I32 => widen::<i32, i64>(self),
             DType::I16 => widen::<i16, i64>(self),
             DType::I8 | DType::I4 => widen::<i8, i64>(self),
-            DType::U8 | DType::U4 | DType::Bool => widen::<u8, i64>(self),
+            DType::U8 | DType::U4 | DType::String | DType::Bool => widen::<u8, i64>(self),
             DType::U16 => widen::<u16, i64>(self),
             DType::U32 => widen::<u32, i64>(self),
             DType::U64 => widen::<u64, u64>(self),

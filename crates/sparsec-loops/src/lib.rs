@@ -27,6 +27,7 @@ mod reverse;
 mod roi_align;
 mod sample;
 mod scatter;
+mod strings;
 mod suppress;
 mod top_k;
 mod trees;
@@ -48,6 +49,10 @@ pub use reverse::reverse_sequence;
 pub use roi_align::{RoiPooling, roi_align};
 pub use sample::{DeformWindow, Outside, SampleMode, Sampling, deform_columns, grid_sample};
 pub use scatter::{Reduction, scatter_elements, scatter_nd, tensor_scatter};
+pub use strings::{
+    CaseTable, Separator, change_case, concat_strings, equal_strings, find_numbers, find_strings, keep_strings,
+    match_strings, resize_strings, split_strings,
+};
 pub use suppress::{Suppression, suppress};
 pub use top_k::top_k;
 pub use trees::{Aggregate, Trees, tree_ensemble};

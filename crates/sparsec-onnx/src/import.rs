@@ -47,6 +47,7 @@ mod signal;
 mod slice;
 mod sort;
 mod spectrum;
+mod strings;
 mod symbolic;
 mod training;
 mod trigonometry;
@@ -319,6 +320,14 @@ impl Import {
         let is_sequence = |x: &Operand| self.cx.sequence(*x).is_some();
         if !registry::takes_sequences(domain, op) && node.inputs.iter().flatten().any(is_sequence) {
             return Err(Fault::unsupported(format!("a sequence as an operand of {op}")));
+        }
+        if node.inputs.iter().flatten().any(|&x| self.cx.is_text(x)) && !registry::takes_anything(domain, op) {
+            let known = registry::handler(domain, op);
+            return match strings::handler(domain, op) {
+                Some(handler) => handler(&mut self.cx, node),
+                None if known.is_some() => Err(Fault::unsupported(format!("a text as an operand of {op}"))),
+                None => Ok(Vec::new()),
+            };
         }
         // Operators that are not supported are listed apart.
         registry::handler(domain, op).map_or_else(|| Ok(Vec::new()), |handler| handler(&mut self.cx, node))

@@ -41,6 +41,7 @@ pub(crate) fn dtype(number: i32) -> Result<DType, TensorError> {
         DataType::Float8e5m2fnuz => DType::F8E5M2FNUZ,
         DataType::Float8e8m0 => DType::F8E8M0,
         DataType::Float4e2m1 => DType::F4E2M1,
+        DataType::String => DType::String,
         _ => return Err(TensorError::DataType(kind.as_str_name().to_lowercase())),
     })
 }
@@ -64,6 +65,9 @@ pub(crate) fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), TensorError> {
 pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Result<TensorData, TensorError> {
     let dtype = dtype(tensor.data_type())?;
     let (shape, elements) = shape(&tensor.dims)?;
+    if dtype == DType::String {
+        return texts(tensor, &shape, elements);
+    }
     if tensor.segment.is_some() {
         return Err(TensorError::Form("tensors in segments are not supported"));
     }
@@ -121,6 +125,28 @@ pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Resul
         _ if packed => unpack(dtype, shape, elements, ints.iter().map(|&v| v as u8)),
         _ => TensorData::from_vec(dtype, &shape, ints.iter().map(|&v| v as u8).collect()),
     })
+}
+
+/// Bytes that texts of one tensor may take, as many times as those that they have in the file: padding makes the longest of them the
+/// width of all.
+const MAX_PADDING: usize = 1 << 10;
+
+fn texts(tensor: &mut TensorProto, shape: &[usize], elements: usize) -> Result<TensorData, TensorError> {
+    let found = tensor.string_data.len();
+    if found != elements {
+        let shape = tensor.dims.clone();
+        return Err(TensorError::Length { shape, dtype: "string", expected: elements, found, unit: "elements" });
+    }
+    let bytes: Vec<&[u8]> = tensor.string_data.iter().map(AsRef::as_ref).collect();
+    let (sum, longest) =
+        (bytes.iter().map(|t| t.len()).sum::<usize>(), bytes.iter().map(|t| t.len()).max().unwrap_or(0));
+    if longest.saturating_mul(elements) > (sum + elements).saturating_mul(MAX_PADDING) {
+        return Err(TensorError::Form("texts of so different lengths are not supported"));
+    }
+    if bytes.iter().any(|t| std::str::from_utf8(t).is_err()) {
+        return Err(TensorError::Form("texts that are not UTF-8 are not supported"));
+    }
+    Ok(TensorData::strings(shape, &bytes))
 }
 
 /// Whether the file holds two elements in a byte.

@@ -2,7 +2,8 @@
 //!
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. A file is untrusted: what its header
 //! promises is compared with what the file holds before anything is allocated. bfloat16, which NumPy itself does not
-//! have, is stored as the package `ml_dtypes` does, under the name `V2`.
+//! have, is stored as the package `ml_dtypes` does, under the name `V2`. Texts are NumPy's `S8` (8 bytes each); those of its `U8` (8 characters
+//! each, 4 bytes a character) are read, too.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -85,6 +86,7 @@ pub fn write(path: &Path, data: &TensorData) -> Result<(), NpyError> {
 pub fn stored_as(dtype: DType) -> DType {
     match dtype {
         DType::I4 => DType::I8,
+        DType::String => DType::String,
         dtype if dtype.is_narrow() => DType::U8,
         dtype => dtype,
     }
@@ -95,8 +97,13 @@ fn header(data: &TensorData) -> Vec<u8> {
     let dtype = stored_as(data.dtype);
     let name = NAMES.iter().find(|(_, t)| *t == dtype).map_or("", |(n, _)| n);
     let order = if data.dtype.size() == 1 { '|' } else { '<' };
-    let mut shape: String = data.shape.iter().map(|d| format!("{d}, ")).collect();
-    if data.shape.len() != 1 {
+    let (name, extents) = match data.shape.split_last() {
+        // The bytes of a text are part of the element type.
+        Some((width, rest)) if dtype == DType::String => (format!("S{width}"), rest),
+        _ => (name.to_owned(), data.shape.as_slice()),
+    };
+    let mut shape: String = extents.iter().map(|d| format!("{d}, ")).collect();
+    if extents.len() != 1 {
         shape.truncate(shape.trim_end_matches(", ").len());
     }
     let shape = shape.trim_end();
@@ -122,28 +129,66 @@ fn decode(bytes: Vec<u8>) -> Result<TensorData, String> {
     };
     let end = start.checked_add(length).filter(|&end| end <= bytes.len()).ok_or("the header is truncated")?;
     let text = std::str::from_utf8(&bytes[start..end]).map_err(|_| "the header is no text")?;
-    let (dtype, shape) = parse_header(text)?;
+    let Header { dtype, shape, characters } = parse_header(text)?;
     let size = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
     let found = bytes.len() - end;
     if size != Some(found) {
         return Err(format!("shape {shape:?} of {dtype} does not fit the {found} bytes that follow the header"));
     }
-    Ok(TensorData { dtype, shape, bytes: bytes::Bytes::from(bytes).slice(end..) })
+    let bytes = bytes::Bytes::from(bytes).slice(end..);
+    match characters {
+        Some(count) => encode_texts(&bytes, shape, count),
+        None => Ok(TensorData { dtype, shape, bytes }),
+    }
+}
+
+/// Texts of `count` characters each, 4 bytes a character, as texts in UTF-8 of equal numbers of bytes.
+fn encode_texts(bytes: &[u8], mut shape: Vec<usize>, count: usize) -> Result<TensorData, String> {
+    let text = |row: &[u8]| -> Option<String> {
+        row.chunks_exact(4).map(|c| char::from_u32(u32::from_le_bytes([c[0], c[1], c[2], c[3]]))).collect()
+    };
+    let rows: Vec<String> = match count {
+        0 => vec![String::new(); shape.iter().rev().skip(1).product()],
+        _ => {
+            bytes.chunks_exact(4 * count).map(text).collect::<Option<_>>().ok_or("a text holds what is no character")?
+        }
+    };
+    let rows: Vec<&str> = rows.iter().map(|row| row.trim_end_matches('\0')).collect();
+    let width = rows.iter().map(|row| row.len()).max().unwrap_or(0).max(1);
+    let padding = |row: &str| std::iter::repeat_n(0, width - row.len());
+    let bytes: Vec<u8> = rows.iter().flat_map(|row| row.bytes().chain(padding(row))).collect();
+    shape.pop();
+    shape.push(width);
+    Ok(TensorData { dtype: DType::String, shape, bytes: bytes.into() })
+}
+
+/// What a header tells.
+struct Header {
+    dtype: DType,
+    /// With the bytes of a text as the last extent.
+    shape: Vec<usize>,
+    /// How many characters of 4 bytes a text has, where it is not in UTF-8.
+    characters: Option<usize>,
 }
 
 /// The entries of the dictionary, which NumPy writes with these three keys and no others.
-fn parse_header(text: &str) -> Result<(DType, Vec<usize>), String> {
+fn parse_header(text: &str) -> Result<Header, String> {
     let value = |key: &str| {
         let at = text.find(&format!("'{key}'")).ok_or_else(|| format!("the header has no `{key}`"))?;
         let rest = text[at + key.len() + 2..].trim_start().strip_prefix(':').unwrap_or_default();
         Ok::<_, String>(rest.trim_start())
     };
     let name = value("descr")?.strip_prefix('\'').and_then(|v| v.split('\'').next()).unwrap_or_default();
-    let dtype = name
-        .strip_prefix(['<', '|', '='])
-        .and_then(|n| NAMES.iter().find(|(known, _)| *known == n))
-        .map(|(_, t)| *t)
-        .ok_or_else(|| format!("element type `{name}` is not supported"))?;
+    let unknown = || format!("element type `{name}` is not supported");
+    let plain = name.strip_prefix(['<', '|', '=']).ok_or_else(unknown)?;
+    let texts = |prefix: char| plain.strip_prefix(prefix).and_then(|width| width.parse::<usize>().ok());
+    let characters = texts('U');
+    let width = texts('S').or(characters.and_then(|count| count.checked_mul(4)));
+    let dtype = match (NAMES.iter().find(|(known, _)| *known == plain), width) {
+        (Some((_, dtype)), _) => *dtype,
+        (None, Some(_)) => DType::String,
+        (None, None) => return Err(unknown()),
+    };
     if value("fortran_order")?.starts_with("True") {
         return Err("the array is in column-major order; save `numpy.ascontiguousarray` of it".into());
     }
@@ -151,7 +196,15 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>), String> {
     let extents: Result<Vec<usize>, _> =
         shape.split(',').map(str::trim).filter(|d| !d.is_empty()).map(str::parse).collect();
     match extents {
-        Ok(shape) if shape.len() <= MAX_RANK => Ok((dtype, shape)),
+        Ok(mut shape) if shape.len() <= MAX_RANK => {
+            // Nothing in the file would justify more texts without bytes.
+            let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+            shape.extend(width);
+            if width == Some(0) && count.is_none_or(|n| n > 1 << 20) {
+                return Err("too many texts without bytes".into());
+            }
+            Ok(Header { dtype, shape, characters })
+        }
         _ => Err(format!("`({shape})` is no shape")),
     }
 }
@@ -179,6 +232,26 @@ mod tests {
             let data = TensorData { dtype, shape: vec![2], bytes: vec![1; 2 * dtype.size()].into() };
             assert_eq!(decode(bytes_of(&data)), Ok(data));
         }
+    }
+
+    #[test]
+    fn texts_have_their_bytes_in_the_type() {
+        let data = TensorData { dtype: DType::String, shape: vec![2, 3], bytes: b"abcd\0\0"[..].into() };
+        let bytes = bytes_of(&data);
+        let header = String::from_utf8_lossy(&bytes);
+        assert!(header.contains("'descr': '|S3'") && header.contains("'shape': (2,)"), "{header}");
+        assert_eq!(decode(bytes), Ok(data));
+        let mut bytes = b"\x93NUMPY\x01\x00v\x00{'descr': '<U2', 'fortran_order': False, 'shape': (2,), }".to_vec();
+        bytes.resize(127, b' ');
+        bytes.push(b'\n');
+        bytes.extend([b'a', 0, 0, 0, b'b', 0, 0, 0, 0x2d, 0x4e, 0, 0, 0, 0, 0, 0]);
+        let texts = "ab\0\u{4e2d}".as_bytes();
+        assert_eq!(
+            decode(bytes.clone()),
+            Ok(TensorData { dtype: DType::String, shape: vec![2, 3], bytes: texts.into() })
+        );
+        bytes[129] = 0xd8;
+        assert!(decode(bytes).is_err());
     }
 
     #[test]

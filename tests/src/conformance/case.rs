@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use sparsec::graph::TensorData;
-use sparsec_onnx::proto::tensor_proto::DataType;
 use sparsec_onnx::proto::tensor_shape_proto::dimension::Value as Extent;
 use sparsec_onnx::proto::{self, ModelProto, ValueInfoProto, type_proto};
 
@@ -125,9 +124,6 @@ fn free_inputs(model: &ModelProto) -> Vec<&ValueInfoProto> {
 fn check_type(port: &ValueInfoProto) -> Result<(), Unreadable> {
     let skipped = |what: &str| Err(Unreadable::Skipped(format!("inputs or outputs of type {what}")));
     match port.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(tensor)) if tensor.elem_type() == DataType::String as i32 => {
-            skipped("string")
-        }
         Some(type_proto::Value::TensorType(_)) | None => Ok(()),
         Some(type_proto::Value::SequenceType(_)) => skipped("sequence"),
         Some(type_proto::Value::OptionalType(_)) => skipped("optional"),

@@ -16,6 +16,9 @@ const ATOL: f64 = 1e-5;
 /// # Errors
 /// Where they differ.
 pub fn compare(index: usize, found: &TensorData, expected: &TensorData) -> Result<(), (String, String)> {
+    if (found.dtype, expected.dtype) == (DType::String, DType::String) {
+        return compare_texts(index, found, expected);
+    }
     if found.dtype != expected.dtype || found.shape != expected.shape {
         let what = if found.dtype == expected.dtype { "wrong shape" } else { "wrong type" };
         let detail = format!("output {index} is {}, expected {}", found.ty(), expected.ty());
@@ -36,6 +39,21 @@ pub fn compare(index: usize, found: &TensorData, expected: &TensorData) -> Resul
         a == b || (a.is_nan() && b.is_nan()) || (b.is_finite() && (a - b).abs() <= ATOL + RTOL * b.abs())
     };
     if a.iter().zip(&b).all(|(a, b)| close(a, b)) { Ok(()) } else { wrong(differences(index, &a, &b, close)) }
+}
+
+/// Texts are equal, whatever room there is for them.
+fn compare_texts(index: usize, found: &TensorData, expected: &TensorData) -> Result<(), (String, String)> {
+    let texts = |data: &TensorData| -> (Vec<usize>, Vec<String>) {
+        let shape = data.shape.split_last().map_or(&[][..], |(_, rest)| rest).to_vec();
+        let texts = data.as_strings().unwrap_or_default();
+        (shape, texts.into_iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect())
+    };
+    let (found, expected) = (texts(found), texts(expected));
+    if found == expected {
+        return Ok(());
+    }
+    let what = if found.0 == expected.0 { "wrong values" } else { "wrong shape" };
+    Err((what.to_owned(), format!("output {index} is {found:?}, expected {expected:?}")))
 }
 
 /// The elements of a tensor of floating-point numbers.
@@ -78,5 +96,13 @@ mod tests {
         let ints = |v| TensorData::i64(&[1], vec![v]);
         assert_eq!(group(&ints(1_000_001), &ints(1_000_000)).as_deref(), Some("wrong values"));
         assert_eq!(group(&ints(7), &ints(7)), None);
+        let text = |shape: &[usize], bytes: &'static [u8]| TensorData {
+            dtype: DType::String,
+            shape: shape.to_vec(),
+            bytes: bytes.into(),
+        };
+        assert_eq!(group(&text(&[2, 2], b"a\0bc"), &text(&[2, 3], b"a\0\0bc\0")), None);
+        assert_eq!(group(&text(&[1, 2], b"ab"), &text(&[1, 1], b"a")).as_deref(), Some("wrong values"));
+        assert_eq!(group(&text(&[2, 1], b"ab"), &text(&[1, 2, 1], b"ab")).as_deref(), Some("wrong shape"));
     }
 }

@@ -45,7 +45,7 @@ impl<'a> Loaded<'a> {
             DType::I16 => tensor.values().map(Loaded::I16),
             DType::I32 => tensor.values().map(Loaded::I32),
             DType::I64 => tensor.values().map(Loaded::I64),
-            DType::U8 | DType::U4 => tensor.values().map(Loaded::U8),
+            DType::U8 | DType::U4 | DType::String => tensor.values().map(Loaded::U8),
             DType::U16 => tensor.values().map(Loaded::U16),
             DType::U32 => tensor.values().map(Loaded::U32),
             DType::U64 => tensor.values().map(Loaded::U64),
@@ -133,7 +133,9 @@ impl Lanes {
         }
         let range = int_range(to);
         Lanes::Int(match self {
-            Lanes::Float(v) if to.is_narrow() => v.into_iter().map(|x| wrap(i128::from(x as i32), to)).collect(),
+            Lanes::Float(v) if matches!(to, DType::I4 | DType::U4) => {
+                v.into_iter().map(|x| wrap(i128::from(x as i32), to)).collect()
+            }
             Lanes::Float(v) => v.into_iter().map(|x| (x as i128).clamp(*range.start(), *range.end())).collect(),
             Lanes::Int(v) => v.into_iter().map(|x| wrap(x, to)).collect(),
             Lanes::Bool(v) => v.into_iter().map(i128::from).collect(),
@@ -168,7 +170,7 @@ pub(super) fn wrap(value: i128, dtype: DType) -> i128 {
         DType::I16 => i128::from(value as i16),
         DType::I32 => i128::from(value as i32),
         DType::I64 => i128::from(value as i64),
-        DType::U8 => i128::from(value as u8),
+        DType::U8 | DType::String => i128::from(value as u8),
         DType::U16 => i128::from(value as u16),
         DType::U32 => i128::from(value as u32),
         _ => i128::from(value as u64),

@@ -151,6 +151,6 @@ pub fn scalar_of(dtype: DType) -> Scalar {
         DType::F32 => Scalar::F32,
         DType::F64 => Scalar::F64,
         DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ => Scalar::U8,
-        DType::F8E8M0 | DType::F4E2M1 => Scalar::U8,
+        DType::F8E8M0 | DType::F4E2M1 | DType::String => Scalar::U8,
     }
 }

@@ -31,6 +31,9 @@ pub(super) fn cast_like(cx: &mut Context, node: &Node<'_>) -> Results {
 }
 
 fn convert(cx: &mut Context, node: &Node<'_>, to: DType) -> Results {
+    if to == DType::String {
+        return Err(Fault::unsupported("writing numbers as text"));
+    }
     if let Some(mode) = node.string("round_mode")?
         && mode != "up"
         && to == DType::F8E8M0

@@ -24,8 +24,12 @@ pub(super) fn constant(cx: &mut Context, node: &Node<'_>) -> Results {
         TensorData::f32(&[], vec![v])
     } else if let Some(v) = node.floats("value_floats")? {
         TensorData::f32(&[v.len()], v.to_vec())
-    } else if node.has("value_string") || node.has("value_strings") {
-        return Err(Fault::unsupported("a constant of strings"));
+    } else if let Some(text) = node.string("value_string")? {
+        TensorData::strings(&[], &[text.as_bytes()])
+    } else if let Some(texts) = node.strings("value_strings")? {
+        let width = texts.iter().map(|t| t.len()).max().unwrap_or(0);
+        cx.budget.take((width as u64).saturating_mul(texts.len() as u64))?;
+        TensorData::strings(&[texts.len()], &texts.iter().map(|t| t.as_bytes()).collect::<Vec<_>>())
     } else {
         return Err(Fault::attribute("value", "is missing"));
     };
@@ -37,8 +41,8 @@ pub(super) fn constant(cx: &mut Context, node: &Node<'_>) -> Results {
 pub(super) fn constant_of_shape(cx: &mut Context, node: &Node<'_>) -> Results {
     let shape = cx.dims(node.input(0)?, "the shape")?;
     let value = node.tensor("value", cx)?.unwrap_or_else(|| tensor::scalar(DType::F32, 0.0));
-    if value.elements() != 1 {
-        return Err(Fault::attribute("value", "must have one element"));
+    if value.elements() != 1 || value.dtype == DType::String {
+        return Err(Fault::attribute("value", "must be one number"));
     }
     let scalar = TensorData { shape: Vec::new(), ..value };
     let elements = shape.iter().try_fold(1i64, |n, d| n.checked_mul(d.as_const()?));

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sparsec_graph::{Dim, Symbol, TensorType};
+use sparsec_graph::{DType, Dim, Symbol, TensorType};
 
 use super::Import;
 use super::multiples::Multiples;
@@ -82,8 +82,12 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
         None => return Err(Fault::invalid("no type is declared")),
     };
     let shape = tensor.shape.as_ref().ok_or_else(|| Fault::invalid("no shape is declared, not even its rank"))?;
-    let dims = shape.dim.iter().map(|d| symbols.dim(d.value.as_ref()));
-    Ok(TensorType::new(tensor::dtype(tensor.elem_type())?, dims.collect::<Vec<_>>()))
+    let mut dims: Vec<Dim> = shape.dim.iter().map(|d| symbols.dim(d.value.as_ref())).collect();
+    let dtype = tensor::dtype(tensor.elem_type())?;
+    if dtype == DType::String {
+        dims.push(symbols.named(&format!("{}_bytes", identifier(input.name()))));
+    }
+    Ok(TensorType::new(dtype, dims))
 }
 
 /// Names of dimensions.
@@ -128,6 +132,13 @@ impl Symbols {
         }
     }
 
+    /// A symbol that the model does not name, such as the bytes of a text.
+    fn named(&mut self, name: &str) -> Dim {
+        let name = free(&self.taken, name);
+        self.taken.insert(name.clone());
+        self.bound_or(Dim::sym(&name))
+    }
+
     fn dim(&mut self, value: Option<&Value>) -> Dim {
         let dim = match value {
             Some(Value::DimValue(n)) if *n >= 0 => return Dim::constant(*n),
@@ -135,6 +146,11 @@ impl Symbols {
             Some(Value::DimParam(name)) if !matches!(name.trim(), "" | "?") => parse(name),
             _ => self.fresh(),
         };
+        self.bound_or(dim)
+    }
+
+    /// An extent with what is known of its names.
+    fn bound_or(&mut self, dim: Dim) -> Dim {
         let mut symbols = BTreeSet::new();
         dim.collect_symbols(&mut symbols);
         self.met.extend(symbols.iter().map(|s| s.name().to_owned()));

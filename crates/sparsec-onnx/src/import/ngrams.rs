@@ -1,4 +1,7 @@
-//! `TfIdfVectorizer`: a text, as numbers, becomes counts of n-grams.
+//! `TfIdfVectorizer`: a text becomes counts of n-grams. Its words are numbers, or become such by their place among those that
+//! n-grams have.
+
+use std::collections::BTreeSet;
 
 use sparsec_graph::{BinaryOp, DType, Dim, TensorData};
 use sparsec_loops::{Ngrams, count_ngrams};
@@ -9,9 +12,20 @@ use crate::error::Fault;
 
 type Results = Result<Vec<Operand>, Fault>;
 
-/// `TfIdfVectorizer` of integers.
+/// `TfIdfVectorizer`.
 pub(super) fn tf_idf_vectorizer(cx: &mut Context, node: &Node<'_>) -> Results {
-    let x = node.input(0)?;
+    let mut x = node.input(0)?;
+    let words = node.strings("pool_strings")?;
+    let pool: Vec<i64> = match &words {
+        Some(words) if cx.is_text(x) => {
+            let known: BTreeSet<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();
+            let known: Vec<&[u8]> = known.into_iter().collect();
+            x = cx.text_places(x, &known)?;
+            words.iter().filter_map(|w| known.binary_search(&w.as_bytes()).ok()).map(|place| place as i64).collect()
+        }
+        Some(_) => return Err(Fault::invalid(format!("n-grams of words for {}", cx.ty(x)))),
+        None => node.ints("pool_int64s")?.ok_or_else(|| Fault::attribute("pool_int64s", "is missing"))?.to_vec(),
+    };
     if !cx.dtype(x).is_int() || cx.rank(x) > 2 {
         return Err(Fault::unsupported(format!("n-grams of {}", cx.ty(x))));
     }
@@ -19,7 +33,7 @@ pub(super) fn tf_idf_vectorizer(cx: &mut Context, node: &Node<'_>) -> Results {
     let width = indexes.iter().max().map_or(0, |&last| last.saturating_add(1));
     let width = usize::try_from(width).ok().filter(|&w| w > 0 && w < 1 << 28 && indexes.iter().all(|&i| i >= 0));
     let width = width.ok_or_else(|| Fault::attribute("ngram_indexes", "names no columns"))?;
-    let grams = ngrams(node, indexes)?;
+    let grams = ngrams(node, &pool, indexes)?;
     let longest = grams.iter().map(|(gram, _)| gram.len()).max().unwrap_or(1);
     let shape = cx.shape(x);
     let (rows, items) = match shape.as_slice() {
@@ -51,11 +65,7 @@ pub(super) fn tf_idf_vectorizer(cx: &mut Context, node: &Node<'_>) -> Results {
 }
 
 /// The n-grams that count, with their columns.
-fn ngrams<'a>(node: &Node<'a>, indexes: &[i64]) -> Result<Vec<(&'a [i64], i64)>, Fault> {
-    if node.has("pool_strings") {
-        return Err(Fault::unsupported("n-grams of texts"));
-    }
-    let pool = node.ints("pool_int64s")?.ok_or_else(|| Fault::attribute("pool_int64s", "is missing"))?;
+fn ngrams<'a>(node: &Node<'_>, pool: &'a [i64], indexes: &[i64]) -> Result<Vec<(&'a [i64], i64)>, Fault> {
     let starts = node.ints("ngram_counts")?.ok_or_else(|| Fault::attribute("ngram_counts", "is missing"))?;
     let required = |name: &str| node.int(name)?.ok_or_else(|| Fault::attribute(name, "is missing"));
     let lengths = required("min_gram_length")?..=required("max_gram_length")?;

@@ -5,8 +5,8 @@ use super::node::Node;
 use super::{
     activation, attention, cast, constant, conv, conv_transpose, einsum, elementwise, found, index, integer, loss,
     matmul, microsoft, ml, ngrams, normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce,
-    reshape, resize, rotary, running, scatter, sequence, shape, signal, slice, sort, spectrum, training, trigonometry,
-    vision,
+    reshape, resize, rotary, running, scatter, sequence, shape, signal, slice, sort, spectrum, strings, training,
+    trigonometry, vision,
 };
 use crate::error::Fault;
 
@@ -23,7 +23,8 @@ pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
         _ => return None,
     };
     let more: &[(&str, Handler)] = if domain.is_empty() { SEQUENCE } else { &[] };
-    table.iter().chain(more).find(|(name, _)| *name == op).map(|(_, handler)| *handler)
+    let found = table.iter().chain(more).find(|(name, _)| *name == op).map(|(_, handler)| *handler);
+    found.or_else(|| (domain.is_empty() && strings::NAMES.contains(&op)).then_some(strings::no_texts as Handler))
 }
 
 /// The operators that hold graphs; [`super::control`] reads them.
@@ -39,9 +40,15 @@ pub(super) fn takes_sequences(domain: &str, op: &str) -> bool {
     domain.is_empty() && (op == "Identity" || SEQUENCE.iter().any(|(name, _)| *name == op))
 }
 
+/// Whether an operator passes on what it is given, whatever that is.
+pub(super) fn takes_anything(domain: &str, op: &str) -> bool {
+    domain.is_empty() && op != "SplitToSequence" && SEQUENCE.iter().any(|(name, _)| *name == op)
+}
+
 /// The operators that are read, as pairs of domain (`ai.onnx` is the standard one) and name.
 pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
     let standard = STANDARD.iter().chain(SEQUENCE).map(|(name, _)| *name).chain(CONTROL.iter().copied());
+    let standard = standard.chain(strings::NAMES.iter().copied());
     let ml = ML.iter().map(|(name, _)| ("ai.onnx.ml", *name));
     let microsoft = MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name));
     let training = TRAINING.iter().map(|(name, _)| ("ai.onnx.preview.training", *name));
@@ -54,6 +61,7 @@ const TRAINING: &[(&str, Handler)] =
 const ML: &[(&str, Handler)] = &[
     ("ArrayFeatureExtractor", ml::array_feature_extractor),
     ("Binarizer", ml::binarizer),
+    ("LabelEncoder", strings::label_encoder),
     ("TreeEnsemble", ml::tree_ensemble),
 ];
 

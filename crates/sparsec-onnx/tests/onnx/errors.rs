@@ -9,7 +9,7 @@ fn an_operator_that_is_not_supported() {
     let model = Model::new(17)
         .input("x", FLOAT, "batch 3")
         .node("Relu", "x", "a", vec![])
-        .node("StringNormalizer", "a", "b", vec![])
+        .node("ImageDecoder", "a", "b", vec![])
         .output("b");
     assert_snapshot!(model.error());
 }
@@ -58,7 +58,7 @@ fn everything_at_once() {
         .input("x", FLOAT, "batch 3")
         .input("i", INT64, "2")
         .weights("w", &[2, 2])
-        .node("StringNormalizer", "x", "text", vec![])
+        .node("ImageDecoder", "x", "text", vec![])
         .node("Relu", "text", "follows", vec![])
         .node("MatMul", "x w", "product", vec![])
         .node("Add", "x i", "sum", vec![])

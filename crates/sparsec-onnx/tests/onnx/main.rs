@@ -13,5 +13,6 @@ mod operators;
 mod pruning;
 mod quantize;
 mod shapes;
+mod strings;
 mod tensors;
 mod windows;

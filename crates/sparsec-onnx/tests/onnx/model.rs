@@ -11,6 +11,7 @@ use sparsec_onnx::{OnnxError, Options, read_bytes};
 
 pub(crate) const FLOAT: i32 = 1;
 pub(crate) const INT64: i32 = 7;
+pub(crate) const STRING: i32 = 8;
 pub(crate) const BOOL: i32 = 9;
 
 /// A model under construction.
@@ -166,6 +167,11 @@ pub(crate) fn float(name: &str, f: f32) -> AttributeProto {
 
 pub(crate) fn string(name: &str, s: &str) -> AttributeProto {
     AttributeProto { s: s.into(), ..attribute(name, AttributeType::STRING) }
+}
+
+pub(crate) fn strings(name: &str, texts: &[&str]) -> AttributeProto {
+    let strings = texts.iter().map(|t| t.as_bytes().to_vec().into()).collect();
+    AttributeProto { strings, ..attribute(name, AttributeType::STRINGS) }
 }
 
 pub(crate) fn tensor(name: &str, t: TensorProto) -> AttributeProto {
