@@ -170,7 +170,7 @@ pub(crate) fn string(name: &str, s: &str) -> AttributeProto {
 }
 
 pub(crate) fn strings(name: &str, texts: &[&str]) -> AttributeProto {
-    let strings = texts.iter().map(|t| t.as_bytes().to_vec().into()).collect();
+    let strings = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
     AttributeProto { strings, ..attribute(name, AttributeType::STRINGS) }
 }
 
