@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-ptx", &["sparsec-tir"]),
     ("sparsec-artifact", &["sparsec-abi", "sparsec-tir"]),
     ("sparsec-plan", &["sparsec-abi", "sparsec-tir"]),
+    ("sparsec-cuda", &["sparsec-plan"]),
     (
         "sparsec",
         &[
@@ -52,10 +53,12 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("prost", "sparsec-onnx"),
     ("regex-automata", "sparsec-onnx"),
     ("redb", "sparsec"),
+    ("cudarc", "sparsec-cuda"),
 ];
 
 /// Where `unsafe` code may stand: whole folders, or single files.
-const UNSAFE: &[&str] = &["crates/sparsec-runtime/", "crates/sparsec-llvm/", "crates/sparsec-onnx/src/mapped.rs"];
+const UNSAFE: &[&str] =
+    &["crates/sparsec-runtime/", "crates/sparsec-llvm/", "crates/sparsec-cuda/", "crates/sparsec-onnx/src/mapped.rs"];
 
 /// Checks all rules; the error lists every breach.
 pub(crate) fn check() -> Outcome {
