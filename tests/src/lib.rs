@@ -4,6 +4,7 @@ pub mod conformance;
 pub mod limited;
 pub mod models;
 pub mod mutate;
+pub mod tools;
 pub mod wire;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Code for 64-bit Arm, run by an emulator: the NEON kernels of every format against the interpreter.
 //!
-//! It needs `qemu-aarch64` and a C compiler for Arm. `cargo xtask test` installs them and sets `SPARSEC_ARM=required`, so
+//! It needs `qemu-aarch64` and a C compiler for Arm. `cargo xtask test` installs them and sets `SPARSEC_TOOLS=required`, so
 //! that a machine without them fails there; elsewhere the test says that it was skipped.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ use sparsec::graph::{Graph, TensorData};
 use sparsec::{CompileOptions, Emit, Format, ModelSource, Output, Silent, Target};
 use sparsec_demo::{Attribute, Extent, ModelBuilder, Random};
 use sparsec_onnx::proto::{self, ModelProto};
-use sparsec_tests::models;
+use sparsec_tests::tools::succeed;
+use sparsec_tests::{models, tools};
 
 /// The compiler, and the emulator where this machine needs one.
 const TOOLS: (&str, Option<&str>) =
@@ -20,19 +21,8 @@ const TOOLS: (&str, Option<&str>) =
 
 /// Whether the tools are there.
 fn has_tools() -> bool {
-    let there = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success());
-    let missing: Vec<&str> = std::iter::once(TOOLS.0).chain(TOOLS.1).filter(|tool| !there(tool)).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    let hint = "`cargo xtask setup` installs qemu-user and gcc-aarch64-linux-gnu";
-    assert!(
-        std::env::var("SPARSEC_ARM").as_deref() != Ok("required"),
-        "{} cannot be run, so NEON code cannot be tested; {hint}",
-        missing.join(" and ")
-    );
-    eprintln!("skipped: {} cannot be run, so NEON code is not tested; {hint}", missing.join(" and "));
-    false
+    let tools: Vec<&str> = std::iter::once(TOOLS.0).chain(TOOLS.1).collect();
+    tools::present(&tools, "NEON code")
 }
 
 /// Convolutions of 3x3, strided and 1x1, and a linear layer, all large enough to be pruned.
@@ -106,12 +96,6 @@ int main(int argc, char **argv) {{
 "
     );
     text
-}
-
-/// Runs a command, which must succeed.
-fn succeed(command: &mut Command) {
-    let output = command.output().expect("starts");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A model and what it is run with.

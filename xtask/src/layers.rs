@@ -8,6 +8,7 @@ use crate::command::{Outcome, Task, root};
 /// [`SOLE_USERS`] are looked at. Each crate names only crates that stand above it in this table.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-abi", &[]),
+    ("sparsec-build", &[]),
     ("sparsec-sparse", &[]),
     ("sparsec-ptxas", &[]),
     ("sparsec-runtime", &["sparsec-abi"]),

@@ -54,6 +54,18 @@ const REQUIREMENTS: &[Requirement] = &[
         packages: &["qemu-user", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
         present: has_arm,
     },
+    Requirement {
+        purpose: Purpose::Test,
+        what: "CMake, make and a C++ compiler",
+        packages: &["cmake", "make", "g++", "pkg-config"],
+        present: || ["cmake", "make", "c++", "pkg-config"].iter().all(|t| Task::new(*t, t).arg("--version").succeeds()),
+    },
+    Requirement {
+        purpose: Purpose::Test,
+        what: "valgrind",
+        packages: &["valgrind"],
+        present: || Task::new("valgrind", "valgrind").arg("--version").succeeds(),
+    },
 ];
 
 /// Installs what is missing.

@@ -24,11 +24,11 @@ pub(crate) fn run() -> Outcome {
     Task::cargo("tests")
         .args(["test", "--workspace", "--locked"])
         .env("SPARSEC", &sparsec)
-        .env("SPARSEC_ARM", "required")
+        .env("SPARSEC_TOOLS", "required")
         .env("SPARSEC_PTX_TOOLS", ptx_tools)
         .run()?;
     python::unit_tests()?;
-    c_example(&sparsec)?;
+    examples(&sparsec)?;
     let models = target_dir().join("models-small");
     python::compare(&sparsec, &models, &["--small"])?;
     // The ends of sparsity, on more than one thread.
@@ -49,12 +49,14 @@ fn licences() -> Outcome {
     Task::cargo("licences").args(["deny", "--offline", "check", "licenses", "bans", "sources"]).run()
 }
 
-/// Builds and runs the C example against the static and the shared library.
-fn c_example(sparsec: &Path) -> Outcome {
-    let script = root().join("examples/c/build.sh");
-    Task::new("the C example", "bash")
-        .arg(script)
-        .env("SPARSEC", sparsec)
-        .env("OUT", target_dir().join("c-example"))
-        .run()
+/// Builds and runs the example of each language, as its README says.
+fn examples(sparsec: &Path) -> Outcome {
+    for (language, script) in [("C", "c/build.sh"), ("C++", "cpp/build.sh"), ("Rust", "rust/run.sh")] {
+        Task::new(format!("the {language} example"), "sh")
+            .arg(root().join("examples").join(script))
+            .arg(target_dir().join("examples").join(language))
+            .env("SPARSEC", sparsec)
+            .run()?;
+    }
+    Ok(())
 }

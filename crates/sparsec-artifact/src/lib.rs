@@ -7,6 +7,7 @@
 //! | `libNAME.a` | code and weights, to link into a program |
 //! | `libNAME.so` | the same, to load |
 //! | `NAME.h` | the C interface, self-contained |
+//! | `NAME.pc` | compiler and linker flags for pkg-config, which follow the folder wherever it goes |
 //! | `NAME.json` | the manifest: signature, sizes, formats |
 //! | `NAME.o`, `NAME_weights.o` | the two objects, where asked for |
 //! | `NAME.ll`, `NAME.s` | what the code came from, where given |
@@ -21,6 +22,7 @@ mod error;
 mod header;
 mod link;
 mod manifest;
+mod pkg_config;
 mod symbolic;
 mod weights;
 mod write;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::archive::{Member, write_archive};
 use crate::error::at;
 use crate::manifest::{Manifest, TargetInfo};
+use crate::pkg_config::pkg_config;
 use crate::{ArtifactError, header, link, weights};
 
 /// Machine code of a program, and what it came from.
@@ -69,6 +70,8 @@ pub struct ArtifactFiles {
     pub shared_library: Option<PathBuf>,
     /// `NAME.h`.
     pub header: Option<PathBuf>,
+    /// `NAME.pc`, where there are a header and a library.
+    pub pkg_config: Option<PathBuf>,
     /// `NAME.json`.
     pub manifest: Option<PathBuf>,
     /// `NAME.o` and `NAME_weights.o`.
@@ -177,6 +180,11 @@ pub fn write_with(
         let file = format!("{name}.h");
         put(&file, header(program, options.profile).as_bytes())?;
         files.header = Some(finish(file));
+        if options.static_library || options.shared_library {
+            let file = format!("{name}.pc");
+            put(&file, pkg_config(name).as_bytes())?;
+            files.pkg_config = Some(finish(file));
+        }
     }
     if options.manifest {
         let file = format!("{name}.json");

@@ -83,7 +83,7 @@ fn two_builds_give_the_same_bytes() {
     build(one.path(), "tiny").expect("built");
     build(&two, "tiny").expect("built");
     let names = list(one.path());
-    assert_eq!(names, ["libtiny.a", "libtiny.so", "tiny.h", "tiny.json", "tiny.o", "tiny_weights.o"]);
+    assert_eq!(names, ["libtiny.a", "libtiny.so", "tiny.h", "tiny.json", "tiny.o", "tiny.pc", "tiny_weights.o"]);
     for name in names {
         let read = |d: &Path| std::fs::read(d.join(&name)).expect("read");
         assert_eq!(read(one.path()), read(&two), "{name}");

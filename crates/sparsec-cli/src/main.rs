@@ -23,7 +23,7 @@ const STACK_BYTES: usize = 256 << 20;
 
 /// Compiles sparse neural networks ahead of time.
 #[derive(Debug, Parser)]
-#[command(name = "sparsec", version, max_term_width = 110)]
+#[command(name = "sparsec", version, long_version = long_version(), max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +47,15 @@ enum Command {
     Prune(commands::prune::Arguments),
     /// Run passes on a textual IR
     Opt(commands::opt::Arguments),
+    /// Install the CMake package, the C++ header, manual pages and shell completions
+    Integrate(commands::integrate::Arguments),
+}
+
+/// What `--version` says beside the number: the LLVM that is linked, and what it makes code for.
+fn long_version() -> String {
+    let (major, minor, patch) = sparsec::llvm_version();
+    let number = env!("CARGO_PKG_VERSION");
+    format!("{number}\nLLVM {major}.{minor}.{patch}\ntargets: {}", sparsec::architectures().join(", "))
 }
 
 fn main() -> ExitCode {
@@ -72,5 +81,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Prune(arguments) => commands::prune::run(arguments),
         Command::Opt(arguments) => commands::opt::run(arguments),
+        Command::Integrate(arguments) => commands::integrate::run(arguments),
     }
 }

@@ -44,7 +44,7 @@ fn write_input(file: &Path, batch: usize) {
 fn compile_writes_what_is_asked_for() {
     let folder = folder();
     let listed = printed(folder.path(), &["compile", "p.onnx", "-o", "out", "--name", "mlp"]);
-    for file in ["libmlp.a", "libmlp.so", "mlp.h", "mlp.json"] {
+    for file in ["libmlp.a", "libmlp.so", "mlp.h", "mlp.json", "mlp.pc"] {
         assert!(folder.path().join("out").join(file).is_file() && listed.contains(file), "{file}: {listed}");
     }
     let emit = "graph,tir,llvm-ir,asm,report,object";
@@ -261,4 +261,30 @@ fn measurements_are_kept_and_obeyed() {
     std::fs::write(folder.path().join("t.json"), "{}").expect("written");
     let refused = message(folder.path(), 1, &["compile", "p.onnx", "-o", "d", "--tuning", "t.json"]);
     assert!(refused.contains("t.json") && refused.contains("sparsec_tuning"), "{refused}");
+}
+
+#[test]
+fn versions_and_what_other_tools_need() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let version = printed(folder.path(), &["--version"]);
+    assert!(version.contains("LLVM 19.") && version.contains("x86_64, aarch64"), "{version}");
+    let listed = printed(folder.path(), &["integrate", "prefix"]);
+    let read = |file: &str| {
+        assert!(listed.contains(file), "{file}: {listed}");
+        std::fs::read_to_string(folder.path().join("prefix").join(file)).expect(file)
+    };
+    assert!(read("lib/cmake/sparsec/sparsecConfig.cmake").contains("function(sparsec_add_model"));
+    assert!(read("lib/cmake/sparsec/sparsecConfigVersion.cmake").contains(env!("CARGO_PKG_VERSION")));
+    assert!(read("include/sparsec/sparsec.hpp").contains("namespace sparsec"));
+    assert!(
+        read("share/man/man1/sparsec.1").contains("sparsec")
+            && read("share/man/man1/sparsec-compile.1").contains("cpu")
+    );
+    for shell in [
+        "share/bash-completion/completions/sparsec",
+        "share/zsh/site-functions/_sparsec",
+        "share/fish/vendor_completions.d/sparsec.fish",
+    ] {
+        assert!(read(shell).contains("calibrate"), "{shell}");
+    }
 }

@@ -23,7 +23,7 @@ use inkwell::targets::{FileType, TargetTriple};
 use sparsec_tir::Program;
 
 pub use error::EmitError;
-pub use target::{Arch, DotProducts, Target, TargetError};
+pub use target::{Arch, DotProducts, Target, TargetError, architectures, llvm_version};
 
 /// What to produce beside the object.
 #[derive(Clone, Copy, Debug, Default)]

@@ -47,7 +47,21 @@ pub enum Arch {
     Aarch64,
 }
 
+/// The version of LLVM that is linked: major, minor, patch.
+#[must_use]
+pub fn llvm_version() -> (u32, u32, u32) {
+    inkwell::support::get_llvm_version()
+}
+
+/// Names of the architectures that code can be made for, as triples have them.
+#[must_use]
+pub fn architectures() -> Vec<&'static str> {
+    Arch::ALL.iter().map(|arch| arch.name()).collect()
+}
+
 impl Arch {
+    const ALL: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
+
     fn name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",

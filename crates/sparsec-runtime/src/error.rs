@@ -42,6 +42,14 @@ pub enum RuntimeError {
         /// What was given.
         found: usize,
     },
+    /// The number of outputs is wrong.
+    #[error("the model has {expected} outputs, memory for {found} was given")]
+    OutputCount {
+        /// What the model has.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
     /// The data of a tensor do not fit its shape.
     #[error("a tensor of shape {shape:?} and type {dtype} has {expected} bytes, {found} were given")]
     TensorSize {

@@ -1,7 +1,8 @@
 //! Opens compiled models from Rust: loader, tensors, thread pool.
 //!
-//! The C ABI (`docs/c-abi.md`) in safe clothes. A [`Model`] is one loaded library with one context; several may be open
-//! on the same library, and each may move between threads.
+//! The C ABI (`docs/c-abi.md`) in safe clothes. A [`Model`] is one model with one context, loaded or linked; several may be
+//! open on the same library ([`Model::another`]), and each may move between threads. [`Model::run`] takes and makes tensors;
+//! [`Model::run_on`] works on memory of the caller and allocates nothing.
 //!
 //! ```no_run
 //! use sparsec_runtime::{Model, Tensor};
@@ -13,13 +14,16 @@
 //! # }
 //! ```
 
+mod argument;
 mod error;
 mod library;
 mod model;
 mod pool;
 mod tensor;
 
+pub use argument::{Argument, ArgumentMut, Nested};
 pub use error::RuntimeError;
+pub use library::{Context, Functions, Profile};
 pub use model::{Model, Port};
 pub use pool::ThreadPool;
 pub use sparsec_abi::{Body, Parallel, ParallelFor, RawTensor, Status};

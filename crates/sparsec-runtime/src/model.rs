@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::sync::Arc;
 
+use libloading::Library;
 use sparsec_abi::{ABI_VERSION, RawTensor, Status};
 
 use crate::library::{Context, Functions};
@@ -21,14 +22,14 @@ pub struct Port {
     pub extents: Vec<i64>,
 }
 
-/// A loaded model with a context of its own.
+/// A model with a context of its own.
 pub struct Model {
     functions: Functions,
     context: Context,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
-    symbols: Vec<String>,
+    description: Arc<Description>,
     dims: Vec<i64>,
+    /// Keeps the code mapped; `None` for a model that is linked into the program. Dropped after the context.
+    library: Option<Arc<Library>>,
     /// Lent to the context; dropped after it.
     pool: Option<Arc<ThreadPool>>,
 }
@@ -43,38 +44,63 @@ impl Model {
     /// When the library can't be loaded, is no model of this name, or has another ABI version.
     pub fn load(path: impl AsRef<Path>, name: &str) -> Result<Model, RuntimeError> {
         let path = path.as_ref();
-        let functions = Functions::load(path, name)?;
+        let (functions, library) = Functions::load(path, name)?;
+        Model::start(functions, &path.display().to_string(), Some(Arc::new(library)))
+    }
+
+    /// A context of a model that is linked into the program.
+    ///
+    /// # Errors
+    /// When the model has another ABI version, or there is no memory.
+    ///
+    /// # Safety
+    /// All functions are those of one compiled model.
+    pub unsafe fn linked(name: &str, functions: Functions) -> Result<Model, RuntimeError> {
+        Model::start(functions, name, None)
+    }
+
+    fn start(functions: Functions, label: &str, library: Option<Arc<Library>>) -> Result<Model, RuntimeError> {
         // SAFETY: takes nothing.
         let found = unsafe { (functions.abi_version)() };
         if found != ABI_VERSION {
-            let path = path.display().to_string();
-            return Err(RuntimeError::AbiVersion { path, found, expected: ABI_VERSION });
+            return Err(RuntimeError::AbiVersion { path: label.to_owned(), found, expected: ABI_VERSION });
         }
-        let (inputs, outputs, symbols) = describe(&functions)?;
-        let mut context: Context = std::ptr::null_mut();
-        // SAFETY: the pointer is valid for the write.
-        let status = unsafe { (functions.create)(&raw mut context, ABI_VERSION) };
-        check("create", status)?;
-        let dims = vec![0; symbols.len()];
-        Ok(Model { functions, context, inputs, outputs, symbols, dims, pool: None })
+        let description = Arc::new(describe(&functions)?);
+        let dims = vec![0; description.symbols.len()];
+        Ok(Model { functions, context: create(&functions)?, description, dims, library, pool: None })
+    }
+
+    /// Another context of the same model, with room for nothing yet and on one thread: to run at the same time as this.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn another(&self) -> Result<Model, RuntimeError> {
+        Ok(Model {
+            functions: self.functions,
+            context: create(&self.functions)?,
+            description: Arc::clone(&self.description),
+            dims: vec![0; self.dims.len()],
+            library: self.library.clone(),
+            pool: None,
+        })
     }
 
     /// The inputs in order.
     #[must_use]
     pub fn inputs(&self) -> &[Port] {
-        &self.inputs
+        &self.description.inputs
     }
 
     /// The outputs in order.
     #[must_use]
     pub fn outputs(&self) -> &[Port] {
-        &self.outputs
+        &self.description.outputs
     }
 
     /// Names of the dimensions that are known only at run time.
     #[must_use]
     pub fn symbols(&self) -> &[String] {
-        &self.symbols
+        &self.description.symbols
     }
 
     /// Runs on this many threads from now on; 1 is the calling thread alone.
@@ -111,12 +137,9 @@ impl Model {
     /// # Errors
     /// When the inputs do not fit the model.
     pub fn infer_dims(&self, inputs: &[Tensor]) -> Result<Vec<i64>, RuntimeError> {
-        let raw = self.raw_inputs(inputs)?;
-        let mut dims = vec![0i64; self.symbols.len()];
-        // SAFETY: as many tensors as the model has inputs, and room for every symbol.
-        let status = unsafe { (self.functions.infer_dims)(raw.as_ptr(), dims.as_mut_ptr()) };
-        check("infer_dims", status)?;
-        Ok(dims)
+        let raw: Vec<RawTensor> = inputs.iter().map(raw).collect();
+        // SAFETY: tensors own their shapes.
+        unsafe { self.infer_dims_raw(&raw) }
     }
 
     /// Makes room for inputs up to these dimensions, so that [`Model::run`] need not.
@@ -146,13 +169,9 @@ impl Model {
     /// When the inputs do not fit the model.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RuntimeError> {
         self.dims = self.infer_dims(inputs)?;
-        let mut outputs = Vec::with_capacity(self.outputs.len());
-        for (i, port) in self.outputs.iter().enumerate() {
-            let mut shape = vec![0i64; port.extents.len().max(1)];
-            // SAFETY: one dimension per symbol, and room for the rank.
-            let status = unsafe { (self.functions.output_shape)(self.dims.as_ptr(), i as i32, shape.as_mut_ptr()) };
-            check("output_shape", status)?;
-            shape.truncate(port.extents.len());
+        let mut outputs = Vec::with_capacity(self.outputs().len());
+        for (i, port) in self.outputs().iter().enumerate() {
+            let shape = self.output_shape(&self.dims, i)?;
             let too_large = RuntimeError::Status { function: "output_shape", status: Status::TooLarge };
             outputs.push(Tensor::zeros(port.dtype, &shape).ok_or(too_large)?);
         }
@@ -169,7 +188,7 @@ impl Model {
     /// # Errors
     /// When the model has no such output.
     pub fn result_shape(&self, index: usize) -> Result<Vec<i64>, RuntimeError> {
-        let rank = self.outputs.get(index).map_or(0, |port| port.extents.len());
+        let rank = self.outputs().get(index).map_or(0, |port| port.extents.len());
         let mut shape = vec![0i64; rank.max(1)];
         // SAFETY: the context is ours, and there is room for the rank.
         let status = unsafe { (self.functions.result_shape)(self.context, index as i32, shape.as_mut_ptr()) };
@@ -184,20 +203,63 @@ impl Model {
     /// # Errors
     /// When inputs or outputs do not fit the model.
     pub fn run_into(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RuntimeError> {
-        let raw = self.raw_inputs(inputs)?;
-        if outputs.len() != self.outputs.len() {
-            return Err(RuntimeError::Malformed(format!("{} outputs are needed", self.outputs.len())));
-        }
+        let raw: Vec<RawTensor> = inputs.iter().map(raw).collect();
         let mut raw_outputs: Vec<RawTensor> = outputs.iter_mut().map(raw_mut).collect();
-        // SAFETY: as many tensors as the model has inputs and outputs, each with its memory; the library checks shapes.
-        let mut status = unsafe { (self.functions.run)(self.context, raw.as_ptr(), raw_outputs.as_mut_ptr()) };
+        // SAFETY: as many tensors as the model has inputs and outputs, each with its memory.
+        unsafe { self.run_raw(&raw, &mut raw_outputs) }
+    }
+
+    /// Runs the model on the caller's memory. Allocates nothing once the arena is large enough.
+    ///
+    /// # Errors
+    /// When tensors do not fit the model: their number, types and shapes are checked.
+    ///
+    /// # Safety
+    /// Each tensor points to a shape of its rank and to memory for its elements, which nothing else writes, and for outputs
+    /// nothing else reads, while this function runs.
+    pub unsafe fn run_raw(&mut self, inputs: &[RawTensor], outputs: &mut [RawTensor]) -> Result<(), RuntimeError> {
+        self.check_counts(inputs.len(), outputs.len())?;
+        // SAFETY: as many tensors as the model has inputs and outputs; the rest is the caller's promise.
+        let mut status = unsafe { (self.functions.run)(self.context, inputs.as_ptr(), outputs.as_mut_ptr()) };
         if status == Status::Arena.code() {
-            let dims = self.infer_dims(inputs)?;
+            // SAFETY: as above.
+            let dims = unsafe { self.infer_dims_raw(inputs) }?;
             self.reserve(&dims)?;
             // SAFETY: as above.
-            status = unsafe { (self.functions.run)(self.context, raw.as_ptr(), raw_outputs.as_mut_ptr()) };
+            status = unsafe { (self.functions.run)(self.context, inputs.as_ptr(), outputs.as_mut_ptr()) };
         }
         check("run", status)
+    }
+
+    /// As [`Model::infer_dims`], for memory of the caller.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the model.
+    ///
+    /// # Safety
+    /// Each tensor points to a shape of its rank.
+    pub unsafe fn infer_dims_raw(&self, inputs: &[RawTensor]) -> Result<Vec<i64>, RuntimeError> {
+        self.check_counts(inputs.len(), self.outputs().len())?;
+        let mut dims = vec![0i64; self.symbols().len()];
+        // SAFETY: as many tensors as the model has inputs, and room for every symbol.
+        let status = unsafe { (self.functions.infer_dims)(inputs.as_ptr(), dims.as_mut_ptr()) };
+        check("infer_dims", status)?;
+        Ok(dims)
+    }
+
+    /// The shape that an output has for these values of the symbols: the largest, where it depends on what the inputs hold.
+    ///
+    /// # Errors
+    /// When there are not as many dimensions as symbols, no such output, or one of its extents is too large.
+    pub fn output_shape(&self, dims: &[i64], index: usize) -> Result<Vec<i64>, RuntimeError> {
+        self.check_dims(dims)?;
+        let rank = self.outputs().get(index).map_or(0, |port| port.extents.len());
+        let mut shape = vec![0i64; rank.max(1)];
+        // SAFETY: one dimension per symbol, and room for the rank.
+        let status = unsafe { (self.functions.output_shape)(dims.as_ptr(), index as i32, shape.as_mut_ptr()) };
+        check("output_shape", status)?;
+        shape.truncate(rank);
+        Ok(shape)
     }
 
     /// Nanoseconds that each launch of the last run took, in the order of the manifest's `launches`; `None` where the
@@ -219,17 +281,20 @@ impl Model {
     }
 
     fn check_dims(&self, dims: &[i64]) -> Result<(), RuntimeError> {
-        if dims.len() == self.symbols.len() {
+        if dims.len() == self.symbols().len() {
             return Ok(());
         }
-        Err(RuntimeError::Malformed(format!("{} dimensions are needed, one per symbol", self.symbols.len())))
+        Err(RuntimeError::Malformed(format!("{} dimensions are needed, one per symbol", self.symbols().len())))
     }
 
-    fn raw_inputs(&self, inputs: &[Tensor]) -> Result<Vec<RawTensor>, RuntimeError> {
-        if inputs.len() != self.inputs.len() {
-            return Err(RuntimeError::InputCount { expected: self.inputs.len(), found: inputs.len() });
+    fn check_counts(&self, inputs: usize, outputs: usize) -> Result<(), RuntimeError> {
+        if inputs != self.inputs().len() {
+            return Err(RuntimeError::InputCount { expected: self.inputs().len(), found: inputs });
         }
-        Ok(inputs.iter().map(raw).collect())
+        if outputs != self.outputs().len() {
+            return Err(RuntimeError::OutputCount { expected: self.outputs().len(), found: outputs });
+        }
+        Ok(())
     }
 }
 
@@ -264,7 +329,19 @@ fn raw_mut(tensor: &mut Tensor) -> RawTensor {
     RawTensor { data, ..raw(tensor) }
 }
 
-type Description = (Vec<Port>, Vec<Port>, Vec<String>);
+/// What a library tells about itself.
+struct Description {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    symbols: Vec<String>,
+}
+
+fn create(functions: &Functions) -> Result<Context, RuntimeError> {
+    let mut context: Context = std::ptr::null_mut();
+    // SAFETY: the pointer is valid for the write.
+    check("create", unsafe { (functions.create)(&raw mut context, ABI_VERSION) })?;
+    Ok(context)
+}
 
 fn describe(f: &Functions) -> Result<Description, RuntimeError> {
     // SAFETY: the counts bound the indices, and what the functions point to is constant data of the library.
@@ -283,7 +360,7 @@ fn describe(f: &Functions) -> Result<Description, RuntimeError> {
             let name = text((f.output_name)(i))?;
             outputs.push(port(name, (f.output_dtype)(i), (f.output_rank)(i), (f.output_extents)(i))?);
         }
-        Ok((inputs, outputs, symbols))
+        Ok(Description { inputs, outputs, symbols })
     }
 }
 

@@ -35,7 +35,7 @@ pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, r
 
 pub use sparsec_graph as graph;
 pub use sparsec_graph::Format;
-pub use sparsec_llvm::{Target, TargetError};
+pub use sparsec_llvm::{Target, TargetError, architectures, llvm_version};
 pub use sparsec_onnx as onnx;
 pub use sparsec_passes as passes;
 pub use sparsec_rewrite::{Constants, Machine, Term, Work};

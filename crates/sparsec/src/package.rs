@@ -127,7 +127,8 @@ fn target_info(target: &Target) -> TargetInfo {
 }
 
 fn list(files: ArtifactFiles) -> Vec<PathBuf> {
-    let ArtifactFiles { static_library, shared_library, header, manifest, objects, assembly, llvm_ir } = files;
-    let single = [static_library, shared_library, header, manifest, assembly, llvm_ir];
+    let ArtifactFiles { static_library, shared_library, header, pkg_config, manifest, objects, assembly, llvm_ir } =
+        files;
+    let single = [static_library, shared_library, header, pkg_config, manifest, assembly, llvm_ir];
     single.into_iter().flatten().chain(objects).collect()
 }
