@@ -36,6 +36,10 @@ pub(crate) struct ModelArguments {
     #[arg(long = "bind", value_name = "INPUT=FILE", value_parser = parse_input)]
     pub(crate) bind: Vec<(String, PathBuf)>,
 
+    /// What is in an input that is a sequence or an optional value: how many tensors, or the shape of each
+    #[arg(long = "items", value_name = "INPUT=N|[2,3][4,3]", value_parser = parse_items)]
+    pub(crate) items: Vec<(String, Items)>,
+
     /// What to compile for
     #[arg(long, value_enum, default_value_t)]
     pub(crate) target: TargetKind,
@@ -106,6 +110,7 @@ impl ModelArguments {
         for (input, file) in unique("--bind", &self.bind)? {
             options.bind.insert(input, tensors::read_file(&file)?);
         }
+        options.items = unique("--items", &self.items)?;
         options.formats = unique("--format", &self.formats)?;
         Ok(options)
     }
@@ -132,6 +137,22 @@ fn unique<T: Clone>(option: &str, pairs: &[(String, T)]) -> Result<BTreeMap<Stri
 /// `NAME=VALUE`; names may hold `=`.
 fn pair(text: &str) -> Result<(&str, &str), String> {
     text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+/// The shapes of tensors, where they are not as declared.
+type Items = Vec<Option<Vec<i64>>>;
+
+/// `x=3` or `x=[2,3][4,3]`.
+pub(crate) fn parse_items(text: &str) -> Result<(String, Items), String> {
+    let (name, value) = pair(text)?;
+    let bad = || format!("`{value}` is neither a number of tensors nor their shapes, such as `[2,3][4,3]`");
+    if let Ok(count) = value.parse::<usize>() {
+        return if count <= 4096 { Ok((name.to_owned(), vec![None; count])) } else { Err(bad()) };
+    }
+    let inner = value.strip_prefix('[').and_then(|v| v.strip_suffix(']')).ok_or_else(bad)?;
+    let shape = |item: &str| item.split(',').map(str::trim).filter(|d| !d.is_empty()).map(|d| d.parse().ok()).collect();
+    let shapes = inner.split("][").map(|item| shape(item).map(Some)).collect::<Option<Items>>();
+    Ok((name.to_owned(), shapes.ok_or_else(bad)?))
 }
 
 /// `batch=1`.

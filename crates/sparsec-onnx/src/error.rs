@@ -200,6 +200,12 @@ pub enum Fault {
         /// Names of the model's inputs that it is computed from.
         inputs: Vec<String>,
     },
+    /// An input is a sequence or an optional value, and nothing says what is in it.
+    #[error(
+        "how many tensors it holds must be known when the model is compiled: give `--items {0}=N` (0 or 1 for an optional \
+         value), or their shapes, `--items {0}=[2,3][4,3]`"
+    )]
+    Items(String),
     /// A form of the operator that is not supported.
     #[error("{0} is not supported")]
     UnsupportedForm(String),

@@ -352,21 +352,37 @@ impl Import {
         Ok(Some(inputs))
     }
 
-    fn outputs(&mut self, graph: &GraphProto) {
-        let mut known = BTreeSet::new();
+    /// The outputs with what they are; tensor `i` of the sequence `y` is the output `y.i`.
+    fn output_ports(&self, graph: &GraphProto) -> Vec<(String, Option<Option<Operand>>)> {
+        let mut ports = Vec::new();
         for output in &graph.output {
             let name = output.name();
-            let value = match self.names.get(name) {
+            let operand = self.names.get(name).copied();
+            match operand.flatten().and_then(|x| self.cx.sequence(x)) {
+                Some(items) => {
+                    ports.extend(items.iter().enumerate().map(|(i, &x)| (format!("{name}.{i}"), Some(Some(x)))))
+                }
+                None => ports.push((name.to_owned(), operand)),
+            }
+        }
+        ports
+    }
+
+    fn outputs(&mut self, graph: &GraphProto) {
+        let mut known = BTreeSet::new();
+        for (name, operand) in self.output_ports(graph) {
+            let name = name.as_str();
+            let value = match operand {
                 _ if name.is_empty() => Err(Fault::Unnamed),
                 Some(Some(operand)) => {
                     self.cx.node_name = name.to_owned();
-                    self.cx.value(*operand)
+                    self.cx.value(operand)
                 }
                 Some(None) => continue,
                 None => Err(Fault::Undefined(name.to_owned())),
             };
             match value {
-                Ok(_) if !known.insert(name) => {
+                Ok(_) if !known.insert(name.to_owned()) => {
                     self.report(Place::Output(name.to_owned()), Fault::Redefined(name.to_owned()))
                 }
                 Ok(value) => self.cx.graph.add_output(name, value),

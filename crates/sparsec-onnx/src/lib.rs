@@ -38,6 +38,10 @@ pub struct Options {
     /// Values for inputs: the model has these inputs no more, and where it reads them, constants. A name that the shape
     /// of such an input has for an extent is bound to what the value has there.
     pub bind: BTreeMap<String, TensorData>,
+    /// For inputs that are sequences or optional values, what is in them: an extent list for each tensor, `None` for what the model
+    /// declares. Tensor `i` of the sequence `x` becomes the input `x.i`, the tensor of an optional value the input of that name. An
+    /// optional value that is absent has none.
+    pub items: BTreeMap<String, Vec<Option<Vec<i64>>>>,
 }
 
 /// Reads a model from a file, which stays mapped for as long as the graph has weights in it; the

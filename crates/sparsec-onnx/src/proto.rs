@@ -44,13 +44,36 @@ pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
 /// [`OnnxError::Decode`] where the bytes are no tensor, [`OnnxError::Invalid`] where the tensor is malformed.
 pub fn decode_tensor(bytes: Bytes) -> Result<(String, TensorData), OnnxError> {
     let mut tensor = TensorProto::decode(bytes).map_err(|source| OnnxError::Decode { source })?;
+    let data = read_tensor(&mut tensor)?;
+    Ok((tensor.name().to_owned(), data))
+}
+
+/// Decodes a sequence of tensors that stands alone.
+///
+/// # Errors
+///
+/// As [`decode_tensor`].
+pub fn decode_sequence(bytes: Bytes) -> Result<Vec<TensorData>, OnnxError> {
+    let mut sequence = SequenceProto::decode(bytes).map_err(|source| OnnxError::Decode { source })?;
+    sequence.tensor_values.iter_mut().map(read_tensor).collect()
+}
+
+/// Decodes an optional value that stands alone: nothing, a tensor, or the tensors of a sequence.
+///
+/// # Errors
+///
+/// As [`decode_tensor`].
+pub fn decode_optional(bytes: Bytes) -> Result<Vec<TensorData>, OnnxError> {
+    let mut optional = OptionalProto::decode(bytes).map_err(|source| OnnxError::Decode { source })?;
+    let sequence = optional.sequence_value.iter_mut().flat_map(|s| &mut s.tensor_values);
+    optional.tensor_value.iter_mut().chain(sequence).map(read_tensor).collect()
+}
+
+fn read_tensor(tensor: &mut TensorProto) -> Result<TensorData, OnnxError> {
     let name = tensor.name().to_owned();
-    match crate::tensor::read(&mut tensor, &mut ExternalFiles::default()) {
-        Ok(data) => Ok((name, data)),
-        Err(e) => {
-            Err(OnnxError::Invalid { problems: vec![Problem { place: Place::Initializer(name), fault: e.into() }] })
-        }
-    }
+    crate::tensor::read(tensor, &mut ExternalFiles::default()).map_err(|e| OnnxError::Invalid {
+        problems: vec![Problem { place: Place::Initializer(name), fault: e.into() }],
+    })
 }
 
 /// Encodes a model.

@@ -65,6 +65,8 @@ pub struct CompileOptions {
     pub dims: BTreeMap<String, i64>,
     /// Values for inputs of the model, by name: they are constants from then on, and the library has no such inputs.
     pub bind: BTreeMap<String, TensorData>,
+    /// For inputs that are sequences or optional values, the shapes of the tensors in them: see [`sparsec_onnx::Options::items`].
+    pub items: BTreeMap<String, Vec<Option<Vec<i64>>>>,
     /// Values that open dimensions are assumed to have where time is predicted; code works for all values.
     pub nominal: BTreeMap<String, i64>,
     /// Formats for weights by name, whatever they cost.
@@ -94,6 +96,7 @@ impl CompileOptions {
             name: None,
             dims: BTreeMap::new(),
             bind: BTreeMap::new(),
+            items: BTreeMap::new(),
             nominal: BTreeMap::new(),
             formats: BTreeMap::new(),
             machine: None,

@@ -185,7 +185,8 @@ pub fn read(
     options: &CompileOptions,
     observer: &mut dyn Observer,
 ) -> Result<Graph, CompileError> {
-    let reading = sparsec_onnx::Options { dims: options.dims.clone(), bind: options.bind.clone() };
+    let reading =
+        sparsec_onnx::Options { dims: options.dims.clone(), bind: options.bind.clone(), items: options.items.clone() };
     let run = || {
         let graph = match source {
             ModelSource::File(path) => sparsec_onnx::read_file(path, &reading),

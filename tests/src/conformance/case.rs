@@ -16,12 +16,32 @@ use super::Subject;
 /// Folders of cases.
 pub const FOLDERS: [&str; 5] = ["node", "simple", "light", "pytorch-operator", "pytorch-converted"];
 
+/// A tensor, or the tensors of a sequence or an optional value.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A tensor.
+    Tensor(TensorData),
+    /// None or several.
+    Items(Vec<TensorData>),
+}
+
+impl Value {
+    /// The tensors.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorData] {
+        match self {
+            Value::Tensor(data) => std::slice::from_ref(data),
+            Value::Items(items) => items,
+        }
+    }
+}
+
 /// Inputs and the outputs that they must give, in the order of the model.
 #[derive(Clone, Debug)]
 pub struct DataSet {
     /// The inputs.
-    pub inputs: Vec<TensorData>,
-    /// The outputs.
+    pub inputs: Vec<Value>,
+    /// The tensors of all outputs.
     pub outputs: Vec<TensorData>,
 }
 
@@ -94,15 +114,15 @@ pub fn read(data: &Path, name: &str) -> Result<Case, Unreadable> {
     let inputs = free_inputs(&decoded);
     let outputs: Vec<&ValueInfoProto> = decoded.graph.iter().flat_map(|g| &g.output).collect();
     for port in inputs.iter().chain(&outputs) {
-        check_type(port)?;
+        kind(port)?;
     }
     let sets = if is_light {
-        let inputs = inputs.iter().map(|input| ramp(input)).collect::<Result<_, _>>()?;
+        let inputs = inputs.iter().map(|input| ramp(input).map(Value::Tensor)).collect::<Result<_, _>>()?;
         let output = |i| tensor(&data.join(format!("{name}_output_{i}.pb")));
         vec![DataSet { inputs, outputs: (0..outputs.len()).map(output).collect::<Result<_, _>>()? }]
     } else {
         let mut sets = Vec::new();
-        while let Some(set) = data_set(&folder.join(format!("test_data_set_{}", sets.len())), outputs.len())? {
+        while let Some(set) = data_set(&folder.join(format!("test_data_set_{}", sets.len())), &inputs, &outputs)? {
             sets.push(set);
         }
         sets
@@ -121,25 +141,38 @@ fn free_inputs(model: &ModelProto) -> Vec<&ValueInfoProto> {
     graph.input.iter().filter(|input| !is_weight(input.name())).collect()
 }
 
-fn check_type(port: &ValueInfoProto) -> Result<(), Unreadable> {
-    let skipped = |what: &str| Err(Unreadable::Skipped(format!("inputs or outputs of type {what}")));
+/// What a file holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Tensor,
+    Sequence,
+    Optional,
+}
+
+fn kind(port: &ValueInfoProto) -> Result<Kind, Unreadable> {
     match port.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(type_proto::Value::TensorType(_)) | None => Ok(()),
-        Some(type_proto::Value::SequenceType(_)) => skipped("sequence"),
-        Some(type_proto::Value::OptionalType(_)) => skipped("optional"),
-        Some(_) => skipped("map or sparse tensor"),
+        Some(type_proto::Value::TensorType(_)) | None => Ok(Kind::Tensor),
+        Some(type_proto::Value::SequenceType(_)) => Ok(Kind::Sequence),
+        Some(type_proto::Value::OptionalType(_)) => Ok(Kind::Optional),
+        Some(_) => Err(Unreadable::Skipped("inputs or outputs of type map or sparse tensor".to_owned())),
     }
 }
 
-fn data_set(folder: &Path, outputs: usize) -> Result<Option<DataSet>, Unreadable> {
+fn data_set(
+    folder: &Path,
+    inputs: &[&ValueInfoProto],
+    outputs: &[&ValueInfoProto],
+) -> Result<Option<DataSet>, Unreadable> {
     if !folder.is_dir() {
         return Ok(None);
     }
     let file = |kind: &str, i: usize| folder.join(format!("{kind}_{i}.pb"));
     let count = (0..).take_while(|&i| file("input", i).is_file()).count();
-    let inputs = (0..count).map(|i| tensor(&file("input", i))).collect::<Result<_, _>>()?;
-    let outputs = (0..outputs).map(|i| tensor(&file("output", i))).collect::<Result<_, _>>()?;
-    Ok(Some(DataSet { inputs, outputs }))
+    let inputs = inputs.iter().take(count).enumerate().map(|(i, port)| value(&file("input", i), kind(port)?));
+    let outputs = outputs.iter().enumerate().map(|(i, port)| value(&file("output", i), kind(port)?));
+    let inputs = inputs.collect::<Result<_, _>>()?;
+    let outputs: Vec<Value> = outputs.collect::<Result<_, _>>()?;
+    Ok(Some(DataSet { inputs, outputs: outputs.iter().flat_map(Value::tensors).cloned().collect() }))
 }
 
 fn read_bytes(file: &Path) -> Result<Bytes, Unreadable> {
@@ -147,8 +180,20 @@ fn read_bytes(file: &Path) -> Result<Bytes, Unreadable> {
 }
 
 fn tensor(file: &Path) -> Result<TensorData, Unreadable> {
-    match proto::decode_tensor(read_bytes(file)?) {
-        Ok((_, data)) => Ok(data),
+    decoded(proto::decode_tensor(read_bytes(file)?)).map(|(_, data)| data)
+}
+
+fn value(file: &Path, kind: Kind) -> Result<Value, Unreadable> {
+    match kind {
+        Kind::Tensor => tensor(file).map(Value::Tensor),
+        Kind::Sequence => decoded(proto::decode_sequence(read_bytes(file)?)).map(Value::Items),
+        Kind::Optional => decoded(proto::decode_optional(read_bytes(file)?)).map(Value::Items),
+    }
+}
+
+fn decoded<T>(result: Result<T, sparsec_onnx::OnnxError>) -> Result<T, Unreadable> {
+    match result {
+        Ok(value) => Ok(value),
         Err(sparsec_onnx::OnnxError::Invalid { problems }) => {
             let faults: Vec<String> = problems.iter().map(|p| p.fault.to_string()).collect();
             Err(Unreadable::Failed(faults.join("; ")))

@@ -9,7 +9,7 @@ use sparsec::{CompileError, CompileOptions, Emit, ModelSource, Output, Silent, T
 use sparsec_onnx::{Fault, OnnxError};
 use sparsec_runtime::{DType, Model, Tensor};
 
-use super::case::{self, Case, DataSet, Unreadable};
+use super::case::{self, Case, DataSet, Unreadable, Value};
 use super::{Outcome, Report, compare, reason};
 
 /// Runs a case in both ways, or in the interpreter alone.
@@ -59,7 +59,7 @@ fn interpreted(case: &Case, becomes: &mut BTreeSet<String>) -> Run {
     let mut names = Vec::new();
     for set in &case.sets {
         let read = |bind: &Constants| {
-            let options = sparsec_onnx::Options { bind: bind.clone(), ..Default::default() };
+            let options = sparsec_onnx::Options { bind: bind.clone(), items: items(case, set), ..Default::default() };
             sparsec_onnx::read_bytes(case.model.clone(), Some(&case.folder), &options)
         };
         let (graph, bound) = binding(case, set, read, |e| Some(e), |e| reason::unread(&e))?;
@@ -90,7 +90,7 @@ fn native(case: &Case, target: &Target) -> Run {
         // One library serves all data, unless some of them are compiled into it.
         if loaded.as_ref().is_none_or(|(_, bound)| !bound.is_empty()) {
             let output = folder.path().join(i.to_string());
-            let compile = |bind: &Constants| compile(case, target, bind, &output);
+            let compile = |bind: &Constants| compile(case, set, target, bind, &output);
             let ((), bound) = binding(case, set, compile, unread, |e| reason::uncompiled(&e))?;
             let model = Model::load(output.join("libcase.so"), "case").map_err(|e| reason::failed("not loaded", e))?;
             names = bound.keys().cloned().collect();
@@ -105,11 +105,12 @@ fn native(case: &Case, target: &Target) -> Run {
     Ok(names)
 }
 
-fn compile(case: &Case, target: &Target, bind: &Constants, output: &Path) -> Result<(), CompileError> {
+fn compile(case: &Case, set: &DataSet, target: &Target, bind: &Constants, output: &Path) -> Result<(), CompileError> {
     let source =
         ModelSource::Bytes { name: "case".to_owned(), bytes: case.model.clone(), folder: Some(case.folder.clone()) };
     let mut options = CompileOptions::new(target.clone());
     options.bind = bind.clone();
+    options.items = items(case, set);
     options.output = Some(Output { folder: output.to_path_buf(), emit: [Emit::Shared].into() });
     sparsec::compile(source, &options, &mut Silent).map(|_| ())
 }
@@ -141,7 +142,9 @@ fn binding<T, E>(
         let before = bound.len();
         for name in unread(&error).map(demanded).unwrap_or_default() {
             if let Some(value) = case.inputs.iter().zip(&set.inputs).find(|(input, _)| **input == name) {
-                bound.insert(name, value.1.clone());
+                if let Value::Tensor(data) = value.1 {
+                    bound.insert(name, data.clone());
+                }
             }
         }
         if bound.len() == before {
@@ -162,7 +165,23 @@ fn demanded(error: &OnnxError) -> Vec<String> {
 
 /// The inputs that are left.
 fn free<'a>(case: &Case, set: &'a DataSet, bound: &Constants) -> Vec<&'a TensorData> {
-    case.inputs.iter().zip(&set.inputs).filter(|(name, _)| !bound.contains_key(*name)).map(|(_, data)| data).collect()
+    case.inputs
+        .iter()
+        .zip(&set.inputs)
+        .filter(|(name, _)| !bound.contains_key(*name))
+        .flat_map(|(_, value)| value.tensors())
+        .collect()
+}
+
+/// The shapes of what is in sequences and optional values.
+fn items(case: &Case, set: &DataSet) -> BTreeMap<String, Vec<Option<Vec<i64>>>> {
+    let shape = |data: &TensorData| data.shape.iter().map(|&d| d as i64).collect();
+    let values = case.inputs.iter().zip(&set.inputs);
+    let items = values.filter_map(|(name, value)| match value {
+        Value::Items(items) => Some((name.clone(), items.iter().map(|data| Some(shape(data))).collect())),
+        Value::Tensor(_) => None,
+    });
+    items.collect()
 }
 
 fn check(found: &[TensorData], set: &DataSet) -> Result<(), Outcome> {

@@ -36,6 +36,7 @@ impl Import {
         let results = match node.proto.op_type() {
             "If" => self.conditional(node, opsets),
             "Loop" => self.looped(node, opsets),
+            "SequenceMap" => self.sequence_map(node, opsets),
             _ => self.scan(node, opsets),
         };
         self.cx.node_name = name;
@@ -106,7 +107,7 @@ impl Import {
             then.graph.add_input(format!("captured.{i}"), ty);
         }
         if shape != other_shape {
-            return Err(Fault::unsupported("a condition that decides how long a sequence is"));
+            return Err(self.cx.unresolved(node.input(0)?, "a condition that decides how long a sequence is"));
         }
         let mut operands = vec![condition];
         operands.extend(&otherwise.captured);
@@ -132,6 +133,26 @@ impl Import {
         Ok(Some((self.cx.end_nested(&flat)?, shape)))
     }
 
+    /// `SequenceMap`: a graph for the tensors of sequences, written out for each.
+    fn sequence_map(&mut self, node: &Node<'_>, opsets: &Opsets) -> Results {
+        let body = node.graph("body")?;
+        let inputs = node.all_inputs()?;
+        let rows: Vec<Option<Vec<Operand>>> =
+            inputs.iter().map(|&x| self.cx.sequence(x).map(<[Operand]>::to_vec)).collect();
+        let Some(Some(first)) = rows.first() else { return Err(Fault::invalid("the first operand is no sequence")) };
+        let mut results: Vec<Vec<Operand>> = vec![Vec::new(); body.output.len()];
+        for i in 0..first.len() {
+            let mut items = Vec::new();
+            for (&x, row) in inputs.iter().zip(&rows) {
+                let item = row.as_ref().map_or(Some(x), |row| row.get(i).copied());
+                items.push(item.ok_or_else(|| Fault::invalid("the sequences are of different lengths"))?);
+            }
+            let Some(outputs) = self.inline(&body, &items, opsets)? else { return Ok(Vec::new()) };
+            results.iter_mut().zip(outputs).for_each(|(all, output)| all.push(output));
+        }
+        Ok(results.into_iter().map(|items| self.cx.add_sequence(items)).collect())
+    }
+
     fn looped(&mut self, node: &Node<'_>, opsets: &Opsets) -> Results {
         let body = node.graph("body")?;
         let (trip, condition) = (node.optional(0), node.optional(1));
@@ -144,7 +165,13 @@ impl Import {
         let looped = Looped { body: &body, trip, known_trip, condition, starts, carried: &carried };
         let level = self.cx.level();
         let as_loop = match carried.iter().any(|&x| self.cx.sequence(x).is_some()) {
-            true => Err(Fault::unsupported("a sequence that a loop makes")),
+            true => {
+                let unknown = trip.filter(|_| looped.known_trip.as_ref().and_then(Dim::as_const).is_none());
+                match unknown.or(condition.filter(|_| starts.is_none())) {
+                    Some(x) => Err(self.cx.unresolved(x, "how often a loop runs that makes a sequence")),
+                    None => Err(Fault::unsupported("a sequence that a loop makes")),
+                }
+            }
             false => self.as_loop(&looped, opsets),
         };
         while self.cx.level() > level {

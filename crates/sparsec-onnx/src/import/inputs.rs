@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use sparsec_graph::{DType, Dim, Symbol, TensorType};
 
 use super::Import;
+use super::context::Operand;
 use super::multiples::Multiples;
 use crate::error::{Fault, OnnxError, Place};
+use crate::proto::tensor_shape_proto::Dimension;
 use crate::proto::tensor_shape_proto::dimension::Value;
-use crate::proto::{GraphProto, ValueInfoProto, type_proto};
+use crate::proto::{GraphProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use crate::{Options, tensor};
 
 impl Import {
@@ -27,6 +29,7 @@ impl Import {
             return Err(OnnxError::NegativeDim { name: name.clone(), value });
         }
         let mut symbols = Symbols::new(graph, options, multiples);
+        self.known_items(graph, options, &mut symbols)?;
         self.bound_inputs(graph, options, &mut symbols)?;
         for input in &graph.input {
             let name = input.name();
@@ -39,7 +42,10 @@ impl Import {
                 self.report(Place::Input(String::new()), Fault::Unnamed);
                 continue;
             }
-            let operand = input_type(input, &mut symbols).and_then(|ty| self.cx.add_input(name, ty));
+            let operand = match items_type(input) {
+                Some(items) => self.items(name, &items, options, &mut symbols),
+                None => input_type(input, &mut symbols).and_then(|ty| self.cx.add_input(name, ty)),
+            };
             let defined = self.define(name, operand.as_ref().ok().copied());
             if let Err(fault) = operand.and(defined) {
                 self.report(Place::Input(name.to_owned()), fault);
@@ -52,6 +58,75 @@ impl Import {
                 Err(OnnxError::UnknownDim { name: name.clone(), known: symbols.met.into_iter().collect() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Binds names of extents on which the tensors of a sequence agree.
+    fn known_items(&mut self, graph: &GraphProto, options: &Options, symbols: &mut Symbols) -> Result<(), OnnxError> {
+        for (name, items) in &options.items {
+            let found = |input: &&ValueInfoProto| input.name() == name && items_type(input).is_some();
+            let Some(input) = graph.input.iter().find(found) else {
+                let known = graph.input.iter().filter(|i| items_type(i).is_some()).map(|i| i.name().to_owned());
+                return Err(OnnxError::UnknownInput { name: name.clone(), known: known.collect() });
+            };
+            let declared = items_type(input).and_then(|items| items.tensor.shape.as_ref());
+            let extents: Option<Vec<&Vec<i64>>> = items.iter().map(Option::as_ref).collect();
+            let (Some(declared), Some(extents)) = (declared, extents) else { continue };
+            for (axis, dim) in declared.dim.iter().enumerate() {
+                let Some(Value::DimParam(name)) = &dim.value else { continue };
+                let mut all = extents.iter().map(|shape| shape.get(axis).copied());
+                let first = all.next().flatten();
+                if let Some(value) = first.filter(|_| all.all(|other| other == first) && is_identifier(name.trim())) {
+                    symbols.met.insert(identifier(name));
+                    symbols.bound.entry(identifier(name)).or_insert(value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors of an input that is a sequence or an optional value.
+    fn items(
+        &mut self,
+        name: &str,
+        ty: &ItemsType<'_>,
+        options: &Options,
+        symbols: &mut Symbols,
+    ) -> Result<Operand, Fault> {
+        let items = options.items.get(name).ok_or_else(|| Fault::Items(name.to_owned()))?;
+        if !ty.is_sequence && items.len() > 1 {
+            return Err(Fault::invalid(format!("{} tensors for an optional one", items.len())));
+        }
+        let mut operands = Vec::new();
+        for (i, item) in items.iter().enumerate() {
+            let port = if ty.is_sequence { format!("{name}.{i}") } else { name.to_owned() };
+            let ty = match item {
+                None => tensor_type(&port, ty.tensor, symbols)?,
+                Some(extents) => {
+                    let fits = |shape: &TensorShapeProto| {
+                        let fixed = |d: &Dimension| match d.value {
+                            Some(Value::DimValue(n)) => Some(n),
+                            _ => None,
+                        };
+                        let agrees = |(d, n): (_, &i64)| fixed(d).is_none_or(|fixed| fixed == *n);
+                        shape.dim.len() == extents.len() && shape.dim.iter().zip(extents).all(agrees)
+                    };
+                    // Exporters write no extents at all where nothing is known.
+                    let declared = ty.tensor.shape.as_ref().filter(|shape| !shape.dim.is_empty());
+                    if !declared.is_none_or(fits) || extents.iter().any(|&n| n < 0) {
+                        return Err(Fault::invalid(format!(
+                            "tensor {i} has the shape {extents:?}, which the model does not take"
+                        )));
+                    }
+                    let dims = extents.iter().map(|&n| Dim::constant(n)).collect();
+                    with_bytes(&port, tensor::dtype(ty.tensor.elem_type())?, dims, symbols)
+                }
+            };
+            operands.push(self.cx.add_input(&port, ty)?);
+        }
+        match operands.as_slice() {
+            [only] if !ty.is_sequence => Ok(*only),
+            _ => Ok(self.cx.add_sequence(operands)),
         }
     }
 
@@ -81,13 +156,43 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
         Some(_) => return Err(Fault::unsupported("a type other than a dense tensor")),
         None => return Err(Fault::invalid("no type is declared")),
     };
-    let shape = tensor.shape.as_ref().ok_or_else(|| Fault::invalid("no shape is declared, not even its rank"))?;
-    let mut dims: Vec<Dim> = shape.dim.iter().map(|d| symbols.dim(d.value.as_ref())).collect();
-    let dtype = tensor::dtype(tensor.elem_type())?;
-    if dtype == DType::String {
-        dims.push(symbols.named(&format!("{}_bytes", identifier(input.name()))));
+    tensor_type(input.name(), tensor, symbols)
+}
+
+/// What a sequence or an optional value holds.
+struct ItemsType<'a> {
+    tensor: &'a type_proto::Tensor,
+    is_sequence: bool,
+}
+
+/// The type of the tensors of an input that is a sequence or an optional value; `None` for all others.
+fn items_type(input: &ValueInfoProto) -> Option<ItemsType<'_>> {
+    fn within(ty: &TypeProto, is_sequence: bool) -> Option<ItemsType<'_>> {
+        match ty.value.as_ref()? {
+            type_proto::Value::TensorType(tensor) => Some(ItemsType { tensor, is_sequence }),
+            type_proto::Value::SequenceType(sequence) if !is_sequence => within(sequence.elem_type.as_deref()?, true),
+            _ => None,
+        }
     }
-    Ok(TensorType::new(dtype, dims))
+    match input.r#type.as_ref()?.value.as_ref()? {
+        type_proto::Value::SequenceType(sequence) => within(sequence.elem_type.as_deref()?, true),
+        type_proto::Value::OptionalType(optional) => within(optional.elem_type.as_deref()?, false),
+        _ => None,
+    }
+}
+
+fn tensor_type(name: &str, tensor: &type_proto::Tensor, symbols: &mut Symbols) -> Result<TensorType, Fault> {
+    let shape = tensor.shape.as_ref().ok_or_else(|| Fault::invalid("no shape is declared, not even its rank"))?;
+    let dims: Vec<Dim> = shape.dim.iter().map(|d| symbols.dim(d.value.as_ref())).collect();
+    Ok(with_bytes(name, tensor::dtype(tensor.elem_type())?, dims, symbols))
+}
+
+/// A type with the axis that the bytes of texts take.
+fn with_bytes(name: &str, dtype: DType, mut dims: Vec<Dim>, symbols: &mut Symbols) -> TensorType {
+    if dtype == DType::String {
+        dims.push(symbols.named(&format!("{}_bytes", identifier(name))));
+    }
+    TensorType::new(dtype, dims)
 }
 
 /// Names of dimensions.

@@ -28,7 +28,7 @@ pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
 }
 
 /// The operators that hold graphs; [`super::control`] reads them.
-const CONTROL: &[&str] = &["If", "Loop", "Scan"];
+const CONTROL: &[&str] = &["If", "Loop", "Scan", "SequenceMap"];
 
 /// Whether an operator holds graphs.
 pub(super) fn is_control(domain: &str, op: &str) -> bool {

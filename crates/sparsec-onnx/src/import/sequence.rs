@@ -106,9 +106,8 @@ pub(super) fn split_to_sequence(cx: &mut Context, node: &Node<'_>) -> Results {
     let shape = cx.shape(x);
     let axis = axis(node.int_or("axis", 0)?, shape.len())?;
     let known = shape[axis].as_const();
-    let extent = || known.ok_or_else(|| Fault::unsupported(format!("a split of an axis of {}", shape[axis])));
     let every = |size: i64| -> Result<Vec<i64>, Fault> {
-        let extent = extent()?;
+        let extent = cx.const_dim(&shape[axis], "the extent of the axis that is split into equal parts")?;
         if size <= 0 || extent / size >= MAX_ITEMS as i64 {
             return Err(Fault::invalid(format!("{extent} elements do not divide into parts of {size}")));
         }
@@ -125,7 +124,9 @@ pub(super) fn split_to_sequence(cx: &mut Context, node: &Node<'_>) -> Results {
             }
         }
     };
-    if sizes.iter().any(|&s| s < 0) || sizes.iter().try_fold(0i64, |sum, &s| sum.checked_add(s)) != Some(extent()?) {
+    // Of an open axis the slices demand that it is long enough.
+    let sum = sizes.iter().try_fold(0i64, |sum, &s| sum.checked_add(s)).filter(|_| sizes.iter().all(|&s| s >= 0));
+    if sum.is_none_or(|sum| known.is_some_and(|known| known != sum)) {
         return Err(Fault::invalid(format!("parts of {sizes:?} do not make up {}", shape[axis])));
     }
     let squeeze = node.optional(1).is_none() && node.int_or("keepdims", 1)? == 0;

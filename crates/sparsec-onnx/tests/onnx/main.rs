@@ -12,6 +12,7 @@ mod model;
 mod operators;
 mod pruning;
 mod quantize;
+mod sequences;
 mod shapes;
 mod strings;
 mod tensors;
