@@ -4,7 +4,9 @@ mod common;
 
 use common::run;
 use sparsec_graph::{BinaryOp, DType, Dim, Graph, Node, Op, Symbol, TensorData, TensorType, interpret, parse, verify};
-use sparsec_loops::{Extreme, Suppression, arg_extreme, compress, iota, nonzero, suppress, top_k, unique};
+use sparsec_loops::{
+    Extreme, Suppression, arg_extreme, compress, iota, nonzero, random_uniform, suppress, top_k, unique,
+};
 
 fn line(values: &[f32]) -> (TensorType, TensorData) {
     let ty = TensorType::fixed(DType::F32, &[1, values.len() as i64]);
@@ -156,4 +158,17 @@ fn boxes_that_overlap_a_better_one_go() {
         let result = run(spec, &[boxes.clone(), scores.clone(), limit, one(share), one(threshold)]);
         assert_eq!(result[0].as_i64(), Some(rows), "{most:?} {share} {threshold}");
     }
+}
+
+#[test]
+fn random_numbers_follow_from_a_counter() {
+    // The first words for a counter and a key of zeros, as its authors publish them: 6627e8d5 e169c58d.
+    let shape = [Dim::constant(2)];
+    let single = run(random_uniform(DType::F32, &shape, 0), &[]);
+    let expected = (0x0066_27e8 as f32) / (1 << 24) as f32;
+    assert_eq!(single[0].as_f32().map(|v| v[0]), Some(expected));
+    let double = run(random_uniform(DType::F64, &shape, 0), &[]);
+    let bits = (0x6627_e8d5_u64 >> 5) << 26 | 0xe169_c58d_u64 >> 6;
+    assert_eq!(double[0].values::<f64>().map(|v| v[0]), Some(bits as f64 / (1u64 << 53) as f64));
+    assert_ne!(run(random_uniform(DType::F32, &shape, 1 << 40), &[])[0], single[0]);
 }

@@ -141,10 +141,9 @@ fn binding<T, E>(
         };
         let before = bound.len();
         for name in unread(&error).map(demanded).unwrap_or_default() {
-            if let Some(value) = case.inputs.iter().zip(&set.inputs).find(|(input, _)| **input == name) {
-                if let Value::Tensor(data) = value.1 {
-                    bound.insert(name, data.clone());
-                }
+            let value = case.inputs.iter().zip(&set.inputs).find(|(input, _)| **input == name);
+            if let Some((_, Value::Tensor(data))) = value {
+                bound.insert(name, data.clone());
             }
         }
         if bound.len() == before {

@@ -424,6 +424,11 @@ impl Context {
         }
     }
 
+    /// A value of the graph under construction as an operand.
+    pub(crate) fn operand_of(&mut self, value: ValueId) -> Operand {
+        self.push(self.graph.ty(value).clone(), Source::Value(self.outer.len(), value), None)
+    }
+
     fn push(&mut self, ty: TensorType, source: Source, ints: Option<Rc<[Dim]>>) -> Operand {
         self.slots.push(Slot { ty, source, ints });
         Operand(self.slots.len() - 1)

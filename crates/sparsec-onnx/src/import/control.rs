@@ -37,6 +37,7 @@ impl Import {
             "If" => self.conditional(node, opsets),
             "Loop" => self.looped(node, opsets),
             "SequenceMap" => self.sequence_map(node, opsets),
+            "Gradient" => self.gradient(node),
             _ => self.scan(node, opsets),
         };
         self.cx.node_name = name;
@@ -80,6 +81,12 @@ impl Import {
         Ok(outputs)
     }
 
+    /// The first element of an integer or truth value, as far as it is known.
+    fn known(&self, x: Operand) -> Option<Dim> {
+        let folded = || self.cx.folded_ints(x).and_then(|ints| ints.first().copied().map(Dim::constant));
+        self.cx.ints(x).and_then(|ints| ints.first().cloned()).or_else(folded)
+    }
+
     /// Whether something is wrong that was not before; takes it out.
     fn problems_since(&mut self, before: usize) -> Vec<Problem> {
         self.problems.split_off(before.min(self.problems.len()))
@@ -88,7 +95,7 @@ impl Import {
     fn conditional(&mut self, node: &Node<'_>, opsets: &Opsets) -> Results {
         let condition = node.input(0)?;
         let (then, otherwise) = (node.graph("then_branch")?, node.graph("else_branch")?);
-        let known = self.cx.ints(condition).and_then(|c| c.first().and_then(Dim::as_const));
+        let known = self.known(condition).and_then(|c| c.as_const());
         if let Some(holds) = known {
             let taken = if holds != 0 { then } else { otherwise };
             return Ok(self.inline(&taken, &[], opsets)?.unwrap_or_default());
@@ -157,10 +164,9 @@ impl Import {
         let body = node.graph("body")?;
         let (trip, condition) = (node.optional(0), node.optional(1));
         let carried: Vec<Operand> = (2..node.inputs.len()).map(|i| node.input(i)).collect::<Result<_, _>>()?;
-        let known_trip = trip.and_then(|x| self.cx.ints(x)).and_then(|ints| ints.first().cloned());
+        let known_trip = trip.and_then(|x| self.known(x));
         let known_trip = known_trip.map(|t| t.as_const().map_or(t, |n| Dim::constant(n.max(0))));
-        let starts = condition
-            .map_or(Some(true), |c| self.cx.ints(c).and_then(|c| c.first().and_then(Dim::as_const)).map(|c| c != 0));
+        let starts = condition.map_or(Some(true), |c| self.known(c).and_then(|c| c.as_const()).map(|c| c != 0));
         let before = self.problems.len();
         let looped = Looped { body: &body, trip, known_trip, condition, starts, carried: &carried };
         let level = self.cx.level();
@@ -187,11 +193,12 @@ impl Import {
         }
         self.problems_since(before);
         self.problems.extend(found);
-        match (as_loop, &looped.known_trip, trip) {
-            (Err(fault), ..) => Err(fault),
+        let unknown = trip.filter(|_| looped.known_trip.is_none()).or(condition.filter(|_| starts.is_none()));
+        match (as_loop, unknown) {
+            (Err(fault), _) => Err(fault),
             // Iteration by iteration more would be known.
-            (Ok(_), None, Some(trip)) => Err(self.cx.unresolved(trip, "how often this loop runs")),
-            (Ok(results), ..) => Ok(results),
+            (Ok(_), Some(x)) => Err(self.cx.unresolved(x, "how often this loop runs")),
+            (Ok(results), None) => Ok(results),
         }
     }
 

@@ -4,6 +4,7 @@ use sparsec_graph::{BinaryOp, DType, Dim, Op, UnaryOp};
 
 use super::context::{Context, Operand};
 use super::node::{Node, axis};
+use super::random::training_dropout;
 use super::symbolic;
 use crate::error::Fault;
 
@@ -185,20 +186,25 @@ pub(super) fn identity(_: &mut Context, node: &Node<'_>) -> Results {
     Ok(vec![node.input(0)?])
 }
 
-/// `Dropout` when nothing is trained: nothing is dropped, and the mask says so.
+/// `Dropout`. When nothing is trained nothing is dropped, and the mask says so.
 pub(super) fn dropout(cx: &mut Context, node: &Node<'_>) -> Results {
-    let trains = match node.optional(2) {
-        // With a ratio of 0 nothing is dropped in training, either.
-        Some(training) if node.optional(1).and_then(|ratio| cx.number(ratio)) != Some(0.0) => {
-            cx.number(training) != Some(0.0)
-        }
-        Some(_) => false,
-        None => node.opset < 7 && node.int_or("is_test", 0)? == 0,
-    };
-    if trains {
-        return Err(Fault::unsupported("training mode"));
-    }
     let x = node.input(0)?;
+    match node.optional(2) {
+        // With a ratio of 0 nothing is dropped in training, either.
+        Some(_) if node.optional(1).and_then(|ratio| cx.number(ratio)) == Some(0.0) => {}
+        Some(training) => match cx.number(training) {
+            Some(0.0) => {}
+            Some(_) => return training_dropout(cx, node, x, None),
+            None => {
+                let training = cx.reshape(training, Vec::new())?;
+                return training_dropout(cx, node, x, Some(training));
+            }
+        },
+        None if node.opset < 7 && node.int_or("is_test", 0)? == 0 => {
+            return Err(Fault::unsupported("training mode, which `is_test` is about,"));
+        }
+        None => {}
+    }
     if !node.wants_output(1) {
         return Ok(vec![x]);
     }

@@ -4,9 +4,9 @@ use super::context::{Context, Operand};
 use super::node::Node;
 use super::{
     activation, attention, cast, constant, conv, conv_transpose, einsum, elementwise, found, index, integer, loss,
-    matmul, microsoft, ml, ngrams, normalize, pad, pool, quantize, quantize_microsoft, rearrange, recurrent, reduce,
-    reshape, resize, rotary, running, scatter, sequence, shape, signal, slice, sort, spectrum, strings, training,
-    trigonometry, vision,
+    matmul, microsoft, ml, ngrams, normalize, pad, pool, quantize, quantize_microsoft, random, rearrange, recurrent,
+    reduce, reshape, resize, rotary, running, scatter, sequence, shape, signal, slice, sort, spectrum, strings,
+    training, trigonometry, vision,
 };
 use crate::error::Fault;
 
@@ -30,9 +30,12 @@ pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
 /// The operators that hold graphs; [`super::control`] reads them.
 const CONTROL: &[&str] = &["If", "Loop", "Scan", "SequenceMap"];
 
-/// Whether an operator holds graphs.
+/// The domain and the operator that differentiates the graph around it.
+const GRADIENT: (&str, &str) = ("ai.onnx.preview.training", "Gradient");
+
+/// Whether an operator holds graphs, or names values of the graph around it.
 pub(super) fn is_control(domain: &str, op: &str) -> bool {
-    domain.is_empty() && CONTROL.contains(&op)
+    (domain.is_empty() && CONTROL.contains(&op)) || (domain, op) == GRADIENT
 }
 
 /// Whether an operator takes sequences and optional values.
@@ -52,7 +55,7 @@ pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
     let ml = ML.iter().map(|(name, _)| ("ai.onnx.ml", *name));
     let microsoft = MICROSOFT.iter().map(|(name, _)| ("com.microsoft", *name));
     let training = TRAINING.iter().map(|(name, _)| ("ai.onnx.preview.training", *name));
-    standard.map(|name| ("ai.onnx", name)).chain(ml).chain(microsoft).chain(training)
+    standard.map(|name| ("ai.onnx", name)).chain(ml).chain(microsoft).chain(training).chain([GRADIENT])
 }
 
 const TRAINING: &[(&str, Handler)] =
@@ -124,6 +127,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Attention", attention::attention),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", normalize::batch_normalization),
+    ("Bernoulli", random::bernoulli),
     ("BitShift", integer::bit_shift),
     ("BitwiseAnd", integer::bitwise),
     ("BitwiseNot", integer::bitwise_not),
@@ -208,6 +212,7 @@ const STANDARD: &[(&str, Handler)] = &[
     ("Mish", activation::mish),
     ("Mod", integer::modulo),
     ("Mul", elementwise::binary),
+    ("Multinomial", random::multinomial),
     ("Neg", elementwise::unary),
     ("NegativeLogLikelihoodLoss", loss::negative_log_likelihood),
     ("NonMaxSuppression", found::suppression),
@@ -223,6 +228,10 @@ const STANDARD: &[(&str, Handler)] = &[
     ("QuantizeLinear", quantize::quantize_linear),
     ("RMSNormalization", normalize::rms_normalization),
     ("RNN", recurrent::rnn),
+    ("RandomNormal", random::random),
+    ("RandomNormalLike", random::random),
+    ("RandomUniform", random::random),
+    ("RandomUniformLike", random::random),
     ("Range", constant::range),
     ("Reciprocal", elementwise::unary),
     ("ReduceL1", reduce::reduce),

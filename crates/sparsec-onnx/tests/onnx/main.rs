@@ -7,6 +7,7 @@ mod control;
 mod errors;
 mod external;
 mod functions;
+mod gradient;
 mod malformed;
 mod model;
 mod operators;
