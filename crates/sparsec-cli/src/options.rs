@@ -150,7 +150,9 @@ pub(crate) fn parse_items(text: &str) -> Result<(String, Items), String> {
         return if count <= 4096 { Ok((name.to_owned(), vec![None; count])) } else { Err(bad()) };
     }
     let inner = value.strip_prefix('[').and_then(|v| v.strip_suffix(']')).ok_or_else(bad)?;
-    let shape = |item: &str| item.split(',').map(str::trim).filter(|d| !d.is_empty()).map(|d| d.parse().ok()).collect();
+    let shape = |item: &str| -> Option<Vec<i64>> {
+        item.split(',').map(str::trim).filter(|d| !d.is_empty()).map(|d| d.parse().ok()).collect()
+    };
     let shapes = inner.split("][").map(|item| shape(item).map(Some)).collect::<Option<Items>>();
     Ok((name.to_owned(), shapes.ok_or_else(bad)?))
 }
