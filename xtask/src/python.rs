@@ -118,6 +118,26 @@ pub(crate) fn compare(sparsec: &Path, work: &Path, arguments: &[impl AsRef<std::
         .run()
 }
 
+/// Installs the Python package, built in the profile of the tests, and runs its tests, which take models from `models`.
+/// Returns the environment.
+pub(crate) fn package(models: &Path) -> Result<PathBuf, String> {
+    let python = TESTS.interpreter()?;
+    Task::new("building the Python package", &python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"])
+        .args(["./python", "--config-settings", "build-args=--profile dev --locked"])
+        .run()?;
+    Task::new("a model for its tests", &python)
+        .args(["-B", "tests/models/build.py", "--small"])
+        .arg(models)
+        .arg("minilm")
+        .run()?;
+    Task::new("tests of the Python package", &python)
+        .args(["-B", "-m", "unittest", "discover", "--start-directory", "python/tests"])
+        .env("SPARSEC_MODELS", models)
+        .run()?;
+    Ok(target_dir().join(TESTS.folder))
+}
+
 /// Runs the unit tests of the model scripts.
 pub(crate) fn unit_tests() -> Outcome {
     let python = TESTS.interpreter()?;

@@ -56,6 +56,21 @@ const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         purpose: Purpose::Test,
+        what: "an emulator of 64-bit RISC-V, and a C compiler for it",
+        packages: &["qemu-user", "gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross"],
+        present: || {
+            ["qemu-riscv64", "riscv64-linux-gnu-gcc"].iter().all(|t| Task::new(*t, t).arg("--version").succeeds())
+                && Path::new("/usr/riscv64-linux-gnu/include/stdio.h").exists()
+        },
+    },
+    Requirement {
+        purpose: Purpose::Test,
+        what: "musl",
+        packages: &["musl-tools"],
+        present: || Task::new("musl-gcc", "musl-gcc").arg("--version").succeeds(),
+    },
+    Requirement {
+        purpose: Purpose::Test,
         what: "CMake, make and a C++ compiler",
         packages: &["cmake", "make", "g++", "pkg-config"],
         present: || ["cmake", "make", "c++", "pkg-config"].iter().all(|t| Task::new(*t, t).arg("--version").succeeds()),

@@ -28,8 +28,9 @@ pub(crate) fn run() -> Outcome {
         .env("SPARSEC_PTX_TOOLS", ptx_tools)
         .run()?;
     python::unit_tests()?;
-    examples(&sparsec)?;
     let models = target_dir().join("models-small");
+    let environment = python::package(&models)?;
+    examples(&sparsec, &environment)?;
     python::compare(&sparsec, &models, &["--small"])?;
     // The ends of sparsity, on more than one thread.
     let ends = ["--small", "--threads", "2", "--patterns", "un:0.0,un:0.5,un:0.99,un:1.0"];
@@ -50,12 +51,14 @@ fn licences() -> Outcome {
 }
 
 /// Builds and runs the example of each language, as its README says.
-fn examples(sparsec: &Path) -> Outcome {
-    for (language, script) in [("C", "c/build.sh"), ("C++", "cpp/build.sh"), ("Rust", "rust/run.sh")] {
+fn examples(sparsec: &Path, environment: &Path) -> Outcome {
+    let scripts = [("C", "c/build.sh"), ("C++", "cpp/build.sh"), ("Rust", "rust/run.sh"), ("Python", "python/run.sh")];
+    for (language, script) in scripts {
         Task::new(format!("the {language} example"), "sh")
             .arg(root().join("examples").join(script))
             .arg(target_dir().join("examples").join(language))
             .env("SPARSEC", sparsec)
+            .env("PYTHON_ENV", environment)
             .run()?;
     }
     Ok(())

@@ -53,6 +53,7 @@ fn driver(triple: &str, linker: Option<&str>) -> String {
         Some(arch) if arch != std::env::consts::ARCH => {
             format!("{}-linux-gnu-gcc", arch.trim_end_matches("gc"))
         }
+        _ if triple.ends_with("musl") && !cfg!(target_env = "musl") => "musl-gcc".to_owned(),
         _ => "cc".to_owned(),
     }
 }

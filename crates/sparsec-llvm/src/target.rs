@@ -45,6 +45,8 @@ pub enum Arch {
     X86_64,
     /// Arm, 64 bits.
     Aarch64,
+    /// RISC-V, 64 bits, with the extensions G and C.
+    Riscv64,
 }
 
 /// The version of LLVM that is linked: major, minor, patch.
@@ -60,12 +62,13 @@ pub fn architectures() -> Vec<&'static str> {
 }
 
 impl Arch {
-    const ALL: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
+    const ALL: [Arch; 3] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64];
 
     fn name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",
             Arch::Aarch64 => "aarch64",
+            Arch::Riscv64 => "riscv64",
         }
     }
 }
@@ -153,6 +156,10 @@ const ARM_KNOWN: &str = "native, generic, cortex-a53, cortex-a55, cortex-a57, co
      cortex-a76, cortex-a77, cortex-a78, cortex-a710, cortex-x1, cortex-x2, neoverse-n1, neoverse-n2, neoverse-v1, \
      neoverse-v2, apple-m1";
 
+const RISCV_KNOWN: &str = "generic, sifive-u54, sifive-u74";
+/// What Linux distributions rely on. LLVM's names of the first cores imply no more.
+const RISCV_GC: &str = "+m,+a,+f,+d,+c,+zicsr,+zifencei";
+
 impl Target {
     /// The machine that the compiler runs on, with all that it can do.
     ///
@@ -163,7 +170,7 @@ impl Target {
     }
 
     /// A machine by triple (this machine's where `None`) and CPU name. `native` means this machine's CPU; `generic` is
-    /// the least that is supported: x86-64-v2, or any Armv8 with its NEON.
+    /// the least that is supported: x86-64-v2, any Armv8 with its NEON, or RISC-V's G and C.
     ///
     /// # Errors
     /// When triple or CPU are not known.
@@ -180,12 +187,17 @@ impl Target {
             }
             "native" => return Err(TargetError::NotNative { triple, host }),
             "generic" if arch == Arch::X86_64 => ("x86-64-v2".to_owned(), String::new()),
+            "generic" if arch == Arch::Riscv64 => ("generic-rv64".to_owned(), RISCV_GC.to_owned()),
+            core if arch == Arch::Riscv64 => (core.to_owned(), RISCV_GC.to_owned()),
             other => (other.to_owned(), String::new()),
         };
         let has = |f: &str| features.split(',').any(|x| x.strip_prefix('+') == Some(f));
         let (vector_bits, fma) = match arch {
             Arch::Aarch64 if !features.is_empty() || ARM_KNOWN.split(", ").any(|k| k == cpu) => (128, true),
             Arch::Aarch64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: ARM_KNOWN }),
+            // No vectors: LLVM takes them apart, four lanes to four registers.
+            Arch::Riscv64 if cpu == "generic-rv64" || RISCV_KNOWN.split(", ").any(|k| k == cpu) => (128, true),
+            Arch::Riscv64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: RISCV_KNOWN }),
             Arch::X86_64 if !features.is_empty() => {
                 let wide = has("avx512f") && has("avx512vl") && has("avx512bw") && has("avx512dq");
                 match () {
@@ -212,6 +224,7 @@ impl Target {
                 mixed_sign: any(ARM_MIXED_DOT, "i8mm"),
                 ..DotProducts::default()
             },
+            Arch::Riscv64 => DotProducts::default(),
         };
         Ok(Target { triple, cpu, features, arch, vector_bits, fma, dots })
     }
@@ -296,6 +309,7 @@ fn initialize() {
         let config = InitializationConfig { info: true, ..InitializationConfig::default() };
         LlvmTarget::initialize_x86(&config);
         LlvmTarget::initialize_aarch64(&config);
+        LlvmTarget::initialize_riscv(&config);
     });
 }
 
@@ -306,6 +320,11 @@ fn host_triple() -> String {
 fn normalize(triple: &str) -> String {
     // A null byte would end the string early on LLVM's side.
     let clean: String = triple.chars().filter(|c| *c != '\0').collect();
+    // Rust names the extensions in the triple, LLVM does not.
+    let clean = match clean.strip_prefix("riscv64gc-") {
+        Some(rest) => format!("riscv64-{rest}"),
+        None => clean,
+    };
     TargetMachine::normalize_triple(&TargetTriple::create(&clean)).as_str().to_string_lossy().into_owned()
 }
 
@@ -314,7 +333,8 @@ fn arch_of(triple: &str) -> Result<Arch, TargetError> {
     let arch = match triple.split('-').next().unwrap_or_default() {
         "x86_64" | "amd64" => Arch::X86_64,
         "aarch64" | "arm64" => Arch::Aarch64,
-        _ => return fail("the architectures are x86_64 and aarch64"),
+        "riscv64" => Arch::Riscv64,
+        _ => return fail("the architectures are x86_64, aarch64 and riscv64"),
     };
     if ["windows", "darwin", "macos", "ios", "wasm"].iter().any(|os| triple.contains(os)) {
         return fail("only ELF systems (Linux and the like) are supported");

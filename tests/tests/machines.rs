@@ -1,7 +1,8 @@
-//! Code for 64-bit Arm, run by an emulator: the NEON kernels of every format against the interpreter.
+//! Code for other machines, run by emulators: the kernels of every format against the interpreter, networks against this
+//! machine's code.
 //!
-//! It needs `qemu-aarch64` and a C compiler for Arm. `cargo xtask test` installs them and sets `SPARSEC_TOOLS=required`, so
-//! that a machine without them fails there; elsewhere the test says that it was skipped.
+//! It needs `qemu-user` and C compilers for the machines. `cargo xtask test` installs them and sets `SPARSEC_TOOLS=required`,
+//! so that a machine without them fails there; elsewhere a test says that it was skipped.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,17 +13,61 @@ use sparsec::graph::{Graph, TensorData};
 use sparsec::{CompileOptions, Emit, Format, ModelSource, Output, Silent, Target};
 use sparsec_demo::{Attribute, Extent, ModelBuilder, Random};
 use sparsec_onnx::proto::{self, ModelProto};
+use sparsec_runtime::{Model, Tensor};
+use sparsec_tests::models::digits;
 use sparsec_tests::tools::succeed;
 use sparsec_tests::{models, tools};
 
-/// The compiler, and the emulator where this machine needs one.
-const TOOLS: (&str, Option<&str>) =
-    if cfg!(target_arch = "aarch64") { ("cc", None) } else { ("aarch64-linux-gnu-gcc", Some("qemu-aarch64")) };
+/// A machine that tests emulate.
+struct Machine {
+    triple: &'static str,
+    cpu: &'static str,
+    compiler: &'static str,
+    /// The emulator with its arguments; nothing where this machine is of the same kind.
+    emulator: &'static [&'static str],
+    what: &'static str,
+}
 
-/// Whether the tools are there.
-fn has_tools() -> bool {
-    let tools: Vec<&str> = std::iter::once(TOOLS.0).chain(TOOLS.1).collect();
-    tools::present(&tools, "NEON code")
+const ARM: Machine = Machine {
+    triple: "aarch64-unknown-linux-gnu",
+    cpu: "neoverse-n1",
+    compiler: if cfg!(target_arch = "aarch64") { "cc" } else { "aarch64-linux-gnu-gcc" },
+    emulator: if cfg!(target_arch = "aarch64") { &[] } else { &["qemu-aarch64", "-cpu", "neoverse-n1"] },
+    what: "NEON code",
+};
+
+const RISCV: Machine = Machine {
+    triple: "riscv64gc-unknown-linux-gnu",
+    cpu: "generic",
+    compiler: if cfg!(target_arch = "riscv64") { "cc" } else { "riscv64-linux-gnu-gcc" },
+    emulator: if cfg!(target_arch = "riscv64") { &[] } else { &["qemu-riscv64"] },
+    what: "code for RISC-V",
+};
+
+/// This machine's architecture with another libc.
+#[cfg(target_arch = "x86_64")]
+const MUSL: Machine = Machine {
+    triple: "x86_64-unknown-linux-musl",
+    cpu: "x86-64-v2",
+    compiler: "musl-gcc",
+    emulator: &[],
+    what: "code for musl",
+};
+
+impl Machine {
+    /// Whether the tools are there.
+    fn is_here(&self) -> bool {
+        let tools: Vec<&str> = std::iter::once(self.compiler).chain(self.emulator.first().copied()).collect();
+        tools::present(&tools, self.what)
+    }
+
+    fn run(&self, program: &Path) -> Command {
+        let mut words = self.emulator.iter();
+        let Some(emulator) = words.next() else { return Command::new(program) };
+        let mut command = Command::new(emulator);
+        command.args(words).arg(program);
+        command
+    }
 }
 
 /// Convolutions of 3x3, strided and 1x1, and a linear layer, all large enough to be pruned.
@@ -110,11 +155,10 @@ struct Case<'a> {
 }
 
 /// The outputs of the compiled model on the emulator.
-fn emulate(case: &Case<'_>, bytes: &[u8], values: &[f32], output: usize) -> Vec<f32> {
+fn emulate(machine: &Machine, case: &Case<'_>, bytes: &[u8], values: &[f32], output: usize) -> Vec<f32> {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |file: &str| folder.path().join(file);
-    let mut options =
-        CompileOptions::new(Target::new(Some("aarch64-unknown-linux-gnu"), "neoverse-n1").expect("known"));
+    let mut options = CompileOptions::new(Target::new(Some(machine.triple), machine.cpu).expect("known"));
     options.formats.clone_from(&case.formats);
     options.output = Some(Output { folder: folder.path().to_path_buf(), emit: [Emit::Static, Emit::Header].into() });
     let name = case.name;
@@ -123,62 +167,62 @@ fn emulate(case: &Case<'_>, bytes: &[u8], values: &[f32], output: usize) -> Vec<
     std::fs::write(at("main.c"), program(name, case.shape, case.symbols, output)).expect("written");
     std::fs::write(at("in"), values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
     let library = at(&format!("lib{name}.a"));
-    succeed(
-        Command::new(TOOLS.0)
-            .args(["-O1", "-Wall", "-Werror", "-static", "-o"])
-            .arg(at("main"))
-            .arg(at("main.c"))
-            .arg(library),
-    );
-    let mut run = run_command(&at("main"));
-    succeed(run.arg(at("in")).arg(at("out")));
+    let mut cc = Command::new(machine.compiler);
+    cc.args(["-O1", "-Wall", "-Werror", "-static", "-o"]).arg(at("main")).arg(at("main.c")).arg(library);
+    succeed(&mut cc);
+    succeed(machine.run(&at("main")).arg(at("in")).arg(at("out")));
     let written = std::fs::read(at("out")).expect("written");
     written.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-fn run_command(program: &Path) -> Command {
-    let Some(emulator) = TOOLS.1 else { return Command::new(program) };
-    let mut command = Command::new(emulator);
-    // The core that the code is made for.
-    command.args(["-cpu", "neoverse-n1"]).arg(program);
-    command
-}
-
 /// Compares a model's results on the emulator with the interpreter's.
-fn check(case: &Case<'_>) {
+fn check(machine: &Machine, case: &Case<'_>) {
     let bytes = proto::encode(case.model);
     let graph: Graph = sparsec_onnx::read_bytes(bytes.clone().into(), None, &Default::default()).expect("reads");
     let values = Random::new(7).normal(1.0, case.shape.iter().product());
     let expected =
         sparsec::graph::interpret(&graph, &[TensorData::f32(case.shape, values.clone())]).expect("interprets");
     let expected = expected[0].as_f32().expect("f32");
-    let got = emulate(case, &bytes, &values, expected.len());
+    compare(machine, case, &bytes, &values, &expected);
+}
+
+/// Compares a model's results on the emulator with what compiled code gives here.
+fn check_with_host(machine: &Machine, case: &Case<'_>) {
+    let bytes = proto::encode(case.model);
+    let values = Random::new(7).normal(1.0, case.shape.iter().product());
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut options = CompileOptions::new(Target::host().expect("this machine"));
+    options.output = Some(Output { folder: folder.path().to_path_buf(), emit: [Emit::Shared].into() });
+    let source = ModelSource::Bytes { name: case.name.into(), bytes: bytes.clone().into(), folder: None };
+    sparsec::compile(source, &options, &mut Silent).expect("compiles");
+    let mut model = Model::load(folder.path().join(format!("lib{}.so", case.name)), case.name).expect("loads");
+    let shape: Vec<i64> = case.shape.iter().map(|&d| d as i64).collect();
+    let outputs = model.run(&[Tensor::from_slice(&shape, &values)]).expect("runs");
+    compare(machine, case, &bytes, &values, outputs[0].as_slice().expect("f32"));
+}
+
+fn compare(machine: &Machine, case: &Case<'_>, bytes: &[u8], values: &[f32], expected: &[f32]) {
+    let got = emulate(machine, case, bytes, values, expected.len());
     assert_eq!(got.len(), expected.len());
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
-    for (i, (got, expected)) in got.iter().zip(expected.iter()).enumerate() {
+    assert!(largest > 0.0, "{}: nothing was computed", case.name);
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
         let good = (got - expected).abs() <= 1e-5 * largest;
-        assert!(good, "{} {:?} {:?}: {got} is not {expected} at {i}", case.name, case.shape, case.formats);
+        let (triple, name, shape) = (machine.triple, case.name, case.shape);
+        assert!(good, "{triple}: {name} {shape:?} {:?}: {got} is not {expected} at {i}", case.formats);
     }
 }
 
-#[test]
-fn small_models_on_arm() {
-    if !has_tools() {
-        return;
-    }
+fn small_models(machine: &Machine) {
     let shapes: [(&[usize], &[i64]); 4] =
         [(&[1, 4, 8, 6], &[]), (&[1, 1, 16], &[1, 1]), (&[3, 17, 16], &[3, 17]), (&[5, 4, 6], &[5])];
     for (number, (shape, symbols)) in shapes.into_iter().enumerate() {
         let (name, model) = &models::all()[[0, 1, 1, 2][number]];
-        check(&Case { name, model, shape, symbols, formats: BTreeMap::new() });
+        check(machine, &Case { name, model, shape, symbols, formats: BTreeMap::new() });
     }
 }
 
-#[test]
-fn every_format_on_arm() {
-    if !has_tools() {
-        return;
-    }
+fn every_format(machine: &Machine) {
     for (pattern, format) in [
         ("un:0.0", "dense"),
         ("un:0.5", "hyb<64,4,2>"),
@@ -193,6 +237,90 @@ fn every_format_on_arm() {
         assert_eq!(report.tensors.len(), 5, "{pattern}");
         let format: Format = format.parse().expect("a format");
         let formats = report.tensors.into_iter().map(|tensor| (tensor.name, format.clone())).collect();
-        check(&Case { name: "layers", model: &model, shape: &[1, 8, 13, 11], symbols: &[], formats });
+        check(machine, &Case { name: "layers", model: &model, shape: &[1, 8, 13, 11], symbols: &[], formats });
+    }
+}
+
+/// The digits network, and the first two residual blocks of ResNet-50 with a tenth of its weights.
+fn networks(machine: &Machine) {
+    let file = digits().join("digits_pruned.onnx");
+    let model = proto::read(&file).expect("reads");
+    let shape = &[2, 1, 8, 8];
+    check_with_host(machine, &Case { name: "digits", model: &model, shape, symbols: &[2], formats: BTreeMap::new() });
+
+    let mut model = sparsec_demo::resnet50();
+    cut_behind_second_block(&mut model);
+    sparsec_onnx::prune(&mut model, None, &"un:0.9".parse().expect("a pattern")).expect("prunes");
+    let shape = &[1, 3, 224, 224];
+    check_with_host(machine, &Case { name: "blocks", model: &model, shape, symbols: &[], formats: BTreeMap::new() });
+}
+
+/// Ends a residual network with its second block: an addition and what follows it.
+fn cut_behind_second_block(model: &mut ModelProto) {
+    let graph = model.graph.as_mut().expect("a graph");
+    let (mut additions, mut end) = (0, 0);
+    for (i, node) in graph.node.iter().enumerate() {
+        additions += usize::from(node.op_type() == "Add");
+        if additions == 2 {
+            end = i + 2;
+            break;
+        }
+    }
+    graph.node.truncate(end);
+    let last = graph.node.last().and_then(|node| node.output.first()).expect("an output").clone();
+    let used: Vec<String> = graph.node.iter().flat_map(|node| node.input.clone()).collect();
+    graph.initializer.retain(|tensor| used.iter().any(|name| name == tensor.name()));
+    graph.output.truncate(1);
+    graph.output[0].name = Some(last);
+    graph.output[0].r#type = None;
+}
+
+#[test]
+fn small_models_on_arm() {
+    if ARM.is_here() {
+        small_models(&ARM);
+    }
+}
+
+#[test]
+fn every_format_on_arm() {
+    if ARM.is_here() {
+        every_format(&ARM);
+    }
+}
+
+#[test]
+fn networks_on_arm() {
+    if ARM.is_here() {
+        networks(&ARM);
+    }
+}
+
+#[test]
+fn small_models_on_riscv() {
+    if RISCV.is_here() {
+        small_models(&RISCV);
+    }
+}
+
+#[test]
+fn every_format_on_riscv() {
+    if RISCV.is_here() {
+        every_format(&RISCV);
+    }
+}
+
+#[test]
+fn networks_on_riscv() {
+    if RISCV.is_here() {
+        networks(&RISCV);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn small_models_with_musl() {
+    if MUSL.is_here() {
+        small_models(&MUSL);
     }
 }
