@@ -7,8 +7,9 @@ import numpy as np
 import sparsec
 
 digits = Path(__file__).resolve().parent.parent / "digits"
-images = np.load(digits / "images.npy").astype(np.float32) / 16
-labels = np.load(digits / "labels.npy")
+held_out = np.load(digits / "split.npy")
+images = np.load(digits / "images.npy")[held_out].astype(np.float32) / 16
+labels = np.load(digits / "labels.npy")[held_out]
 
 model = sparsec.compile(digits / "digits_pruned.onnx")
 print(model)
