@@ -247,7 +247,7 @@ pub struct SparseA {
 }
 
 /// `d = a * b + c` of matrices whose fragments are in the registers of a warp. A lies row by row, B column by column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mma {
     /// The extents; the depth of a sparse product counts the zeros, too.
     pub shape: MmaShape,
@@ -296,7 +296,7 @@ impl Mma {
 }
 
 /// An instruction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the variants are documented; their fields are the operands and modifiers of the ISA")]
 pub enum Instruction {
     /// `mov`: a copy of a value, a special register, or the address of a shared array.

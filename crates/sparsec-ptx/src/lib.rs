@@ -4,6 +4,7 @@
 //! is wrong with one, [`print_module`] writes it, [`parse_module`] reads what was written: `parse(print(m)) == m`. The
 //! simulator (`sparsec-ptxsim`) runs exactly these types.
 
+mod emit;
 mod instruction;
 mod module;
 mod operand;
@@ -13,6 +14,7 @@ mod types;
 mod verify;
 mod visit;
 
+pub use emit::{EmitError, Emitted, KernelInfo, emit_program};
 pub use instruction::{
     AtomOp, BinaryOp, CacheHint, CacheLevel, CompareOp, Instruction, MadMode, Mma, MmaShape, Rounding, Scope, ShflMode,
     SparseA, UnaryOp, VoteMode,

@@ -65,7 +65,7 @@ pub struct ConstArray {
 /// A parameter of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Param {
-    /// Unique in the module.
+    /// Unique in the function, and no name of the module.
     pub name: String,
     /// Its type. Parameters lie in order, each aligned to its size.
     pub ty: Type,

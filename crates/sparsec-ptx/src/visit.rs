@@ -203,6 +203,27 @@ impl Instruction {
         }
     }
 
+    /// The destination, of instructions that write one register and nothing else.
+    pub(crate) fn single_def_mut(&mut self) -> Option<&mut Reg> {
+        match self {
+            Instruction::Mov { dst, .. }
+            | Instruction::Pack { dst, .. }
+            | Instruction::Unary { dst, .. }
+            | Instruction::Binary { dst, .. }
+            | Instruction::Mad { dst, .. }
+            | Instruction::Fma { dst, .. }
+            | Instruction::Dp4a { dst, .. }
+            | Instruction::Cvt { dst, .. }
+            | Instruction::Selp { dst, .. }
+            | Instruction::Shfl { dst, in_range: None, .. } => Some(dst),
+            Instruction::Ld { dst, .. } => match dst.as_mut_slice() {
+                [dst] => Some(dst),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The registers that it writes.
     #[must_use]
     pub fn defs(&self) -> Vec<Reg> {

@@ -1,8 +1,26 @@
 //! What depends on the order of statements: registers are written before they are read, and the end is not run over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::{Function, Instruction, Label, Reg, RegClass, Statement};
+
+/// What is wrong with the order of statements.
+pub(super) enum Problem {
+    /// The register is read where it may not have been written.
+    NotWritten(Reg),
+    /// The last statement is followed by nothing.
+    RunsOver,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NotWritten(r) => write!(f, "{r} is read where it may not have been written"),
+            Problem::RunsOver => f.write_str("the function runs over its end"),
+        }
+    }
+}
 
 /// A set of registers as bits.
 #[derive(Clone, PartialEq)]
@@ -32,7 +50,7 @@ struct Block {
 }
 
 /// Checks a function whose labels and registers exist.
-pub(super) fn check_flow(f: &Function, labels: &BTreeMap<Label, usize>, say: &mut dyn FnMut(usize, String)) {
+pub(super) fn check_flow(f: &Function, labels: &BTreeMap<Label, usize>, say: &mut dyn FnMut(usize, Problem)) {
     let blocks = blocks(f, labels);
     let mut first_of = BTreeMap::new();
     let mut total = 0;
@@ -81,7 +99,7 @@ pub(super) fn check_flow(f: &Function, labels: &BTreeMap<Label, usize>, say: &mu
             let Some(Statement::Instr { guard, instruction }) = f.body.get(at) else { continue };
             for r in instruction.uses().into_iter().chain(guard.map(|g| g.reg)) {
                 if !written.contains(number(r)) {
-                    say(at, format!("{r} is read where it may not have been written"));
+                    say(at, Problem::NotWritten(r));
                 }
             }
             if guard.is_none() {
@@ -89,7 +107,7 @@ pub(super) fn check_flow(f: &Function, labels: &BTreeMap<Label, usize>, say: &mu
             }
         }
         if block.falls_off {
-            say(block.end.saturating_sub(1), "the function runs over its end".to_owned());
+            say(block.end.saturating_sub(1), Problem::RunsOver);
         }
     }
 }

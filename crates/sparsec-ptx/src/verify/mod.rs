@@ -1,6 +1,6 @@
 //! Verification. All errors are collected, each with its function and its line.
 //!
-//! 1. Names are identifiers and unique in the module; alignments are powers of two; a function's static shared arrays take
+//! 1. Names are identifiers and unique in the module, those of parameters in their function; alignments are powers of two; a function's static shared arrays take
 //!    at most 48 KiB.
 //! 2. Every register is below its function's count, every parameter, array and label exists, and a label stands once.
 //! 3. Every operand has the type that its instruction expects, and every instruction has a type that it exists for on the
@@ -67,6 +67,21 @@ impl Errors {
     }
 }
 
+/// The registers that are read where they may not have been written, in order. The labels of the function exist.
+pub(crate) fn read_before_written(f: &Function) -> BTreeSet<crate::Reg> {
+    let labels = f.body.iter().enumerate().filter_map(|(at, s)| match s {
+        Statement::Label(label) => Some((*label, at)),
+        _ => None,
+    });
+    let mut found = BTreeSet::new();
+    flow::check_flow(f, &labels.collect(), &mut |_, problem| {
+        if let flow::Problem::NotWritten(reg) = problem {
+            found.insert(reg);
+        }
+    });
+    found
+}
+
 fn is_identifier(name: &str) -> bool {
     let word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     word && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -76,9 +91,16 @@ fn declarations(module: &Module, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     let names = module.shared.iter().map(|s| &s.name).chain(module.constants.iter().map(|c| &c.name));
     let names = names.chain(module.functions.iter().map(|f| &f.name));
-    for name in names.chain(module.functions.iter().flat_map(|f| f.params.iter().map(|p| &p.name))) {
+    for name in names {
         errors.check(is_identifier(name), name, "is no identifier");
         errors.check(seen.insert(name), name, "is declared twice");
+    }
+    for f in &module.functions {
+        let mut own = seen.clone();
+        for p in &f.params {
+            errors.check(is_identifier(&p.name), &p.name, "is no identifier");
+            errors.check(own.insert(&p.name), &p.name, "is declared twice");
+        }
     }
     for s in &module.shared {
         errors.check(s.align.is_power_of_two(), &s.name, "its alignment is no power of two");
@@ -138,12 +160,12 @@ fn verify_function(module: &Module, f: &Function, errors: &mut Errors) {
     let static_bytes: u64 = shared.iter().filter_map(|s| module.shared.get(*s)?.bytes).map(u64::from).sum();
     errors.check(static_bytes <= 48 << 10, &f.name, "static shared arrays take more than 48 KiB");
     if errors.0.len() == before {
-        flow::check_flow(f, &labels, &mut |at, message| {
+        flow::check_flow(f, &labels, &mut |at, problem| {
             let text = match f.body.get(at) {
                 Some(Statement::Instr { instruction, .. }) => print_instruction(module, f, instruction),
                 _ => String::new(),
             };
-            errors.push(format!("{}, statement {at} `{text}`", f.name), message);
+            errors.push(format!("{}, statement {at} `{text}`", f.name), problem.to_string());
         });
     }
 }

@@ -1,0 +1,33 @@
+//! Stage III kernels as PTX.
+//!
+//! A warp is a machine with vectors of 32 lanes. Kernels are lowered for such a target (`TargetInfo::WARP`), so there is one
+//! for everything that CPUs have kernels for. Scalars are the same in all lanes; the first lane alone stores them.
+//! Iterations of the `parallel` loop are warps, several to a block. Scratch buffers lie in shared memory, each warp's own,
+//! or in global memory where they are too large for that.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kernel.rs` | the function around a body: parameters, the warp's iteration, scratch |
+//! | `body.rs` | statements and expressions |
+//! | `memory.rs` | addresses, loads, stores, what is active |
+//! | `hazard.rs` | where lanes wait for each other |
+//! | `ops.rs`, `integer.rs`, `convert.rs`, `lanes.rs` | operations on values |
+//! | `value.rs`, `code.rs` | values in registers; the function under construction |
+//! | `program.rs` | a program as a module and its launches |
+
+mod body;
+mod code;
+mod convert;
+mod error;
+mod hazard;
+mod integer;
+mod kernel;
+mod lanes;
+mod memory;
+mod ops;
+mod program;
+mod value;
+
+pub use error::EmitError;
+pub use kernel::KernelInfo;
+pub use program::{Emitted, emit_program};
