@@ -61,21 +61,15 @@ impl<'k> Body<'k> {
             Stmt::For(l) => self.for_loop(l),
             Stmt::Let(var, e) => {
                 self.before_reading(e);
-                let mut value = self.expr(e)?;
-                for part in &mut value.parts {
-                    if self.code.is_mutable(*part)
-                        && let Operand::Reg(r) = *part
-                    {
-                        let copy = self.code.reg(r.class);
-                        self.code.assign(copy, *part);
-                        *part = copy.into();
-                    }
-                }
+                let value = self.expr(e)?;
+                let value = self.keep(value);
                 self.bind(*var, value)
             }
             Stmt::Set(register, index, e) => {
                 self.before_reading(e);
                 let (slots, ty) = self.register(*register, index)?;
+                // What this statement computes is its own; what it names may be used again.
+                let since = self.code.len();
                 let value = self.expr(e)?;
                 if value.ty.scalar != ty.scalar {
                     return invalid(format!("a register of {ty} is set to {}", value.ty));
@@ -92,8 +86,14 @@ impl<'k> Body<'k> {
                         *part = copy.into();
                     }
                 }
-                for (slot, part) in slots.into_iter().zip(value.parts) {
-                    self.set(slot, part);
+                if let ([slot], [part]) = (slots.as_slice(), value.parts.as_slice()) {
+                    let part = self.in_class(*slot, *part);
+                    self.code.assign_last(*slot, part, since);
+                } else {
+                    for (slot, part) in slots.into_iter().zip(value.parts) {
+                        let part = self.in_class(slot, part);
+                        self.code.assign(slot, part);
+                    }
                 }
                 Ok(())
             }
@@ -118,12 +118,26 @@ impl<'k> Body<'k> {
         }
     }
 
-    fn set(&mut self, slot: Reg, part: Operand) {
-        let part = match part {
+    /// `mov` to a predicate takes no number.
+    fn in_class(&mut self, slot: Reg, part: Operand) -> Operand {
+        match part {
             Operand::Int(_) if slot.class == RegClass::Pred => Operand::Reg(self.code.predicate(part)),
             other => other,
-        };
-        self.code.assign(slot, part);
+        }
+    }
+
+    /// The parts in registers that nothing changes.
+    fn keep(&mut self, mut value: Value) -> Value {
+        for part in &mut value.parts {
+            if let Operand::Reg(r) = *part
+                && self.code.is_mutable(*part)
+            {
+                let copy = self.code.reg(r.class);
+                self.code.assign(copy, *part);
+                *part = copy.into();
+            }
+        }
+        value
     }
 
     fn branch(&mut self, condition: Operand, then: &[Stmt], otherwise: &[Stmt]) -> Emit<()> {
@@ -153,7 +167,10 @@ impl<'k> Body<'k> {
         match l.kind {
             LoopKind::Vector => invalid("a vector loop in flat code"),
             LoopKind::Parallel => invalid("a parallel loop within other statements"),
-            LoopKind::Serial => self.serial_loop(l, &start, &end),
+            LoopKind::Serial => {
+                let end = self.keep(end);
+                self.serial_loop(l, &start, &end)
+            }
             LoopKind::Unroll => {
                 let (Some(start), Some(end)) = (start.as_const(), end.as_const()) else {
                     return invalid(format!("bounds of the unrolled loop `{}` are not constant", self.var_name(l.var)));

@@ -162,10 +162,23 @@ impl Code {
         }
     }
 
-    /// Writes a mutable register. Where the value was just computed for nothing else, the instruction that computed it
-    /// writes the register instead.
+    /// Copies to a register.
     pub(super) fn assign(&mut self, dst: Reg, src: Operand) {
+        if src != Operand::Reg(dst) {
+            self.push(Instruction::Mov { ty: mov_type(dst.class), dst, src });
+        }
+    }
+
+    /// How many statements there are.
+    pub(super) fn len(&self) -> usize {
+        self.f.body.len()
+    }
+
+    /// Gives a register a value that is used for nothing else. Where the last statement computed it, and stands behind
+    /// `since`, that one writes the register instead.
+    pub(super) fn assign_last(&mut self, dst: Reg, src: Operand, since: usize) {
         if let Operand::Reg(temporary) = src
+            && self.f.body.len() > since
             && temporary.class == dst.class
             && !self.mutable.contains(&temporary)
             && !self.remembered.contains(&temporary)
@@ -178,9 +191,7 @@ impl Code {
             *self.f.registers.get_mut(temporary.class) -= 1;
             return;
         }
-        if src != Operand::Reg(dst) {
-            self.push(Instruction::Mov { ty: mov_type(dst.class), dst, src });
-        }
+        self.assign(dst, src);
     }
 
     /// The value that another lane has of a register.

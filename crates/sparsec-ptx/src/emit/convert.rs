@@ -129,7 +129,8 @@ impl Code {
             };
         }
         if let (Some(v), true) = (x.as_const(), to == Scalar::I64 && from.size() < 8) {
-            return Value { ty, parts: vec![Operand::Int(v); x.parts.len()], range: Some((v, v)) };
+            let range = i32::try_from(v).is_ok().then_some((v, v));
+            return Value { ty, parts: vec![Operand::Int(v); x.parts.len()], range };
         }
         match (from, to) {
             (Scalar::I64, Scalar::U64) => Value { ty, ..self.widen(x) },
