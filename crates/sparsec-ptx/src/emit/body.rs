@@ -7,6 +7,7 @@
 use sparsec_tir::{Expr, For, Kernel, LoopKind, RegisterId, Scalar, Stmt, Type as IrType, VarId};
 
 use super::code::Code;
+use super::disjoint::iterations_are_disjoint;
 use super::error::{Emit, invalid};
 use super::hazard::Touched;
 use super::integer::fold;
@@ -199,7 +200,7 @@ impl<'k> Body<'k> {
             self.wait();
         }
         let outer = self.touched.clone();
-        if body.conflicts(&body) {
+        if body.reads_conflict(&body) || !iterations_are_disjoint(l) {
             self.touched.add(&body);
         }
 

@@ -1,19 +1,50 @@
-//! Where the lanes of a warp have to wait for each other because one reads what another wrote.
+//! Where the lanes of a warp have to wait for each other because one touches what another wrote.
 //!
 //! Lanes of one warp need not run in step. So between a store and a load of the same buffer, or the other way round, stands a
-//! `bar.warp.sync`, unless one stood there already. Buffers that are only read need none, nor do stores of equal width to a
-//! buffer that is never read, since each lane then writes what is its own.
+//! `bar.warp.sync`, unless one stood there already. So it does between two stores to one buffer, unless they write different
+//! elements, or each element from the same lane. What stores of different iterations write is told by `disjoint.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sparsec_tir::{Access, BufferId, BufferKind, Expr, Kernel, Stmt};
 
+use crate::Address;
+
+/// What a store writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    /// Where, of the first element; `None`: anywhere in the buffer.
+    pub(super) address: Option<Address>,
+    /// Elements.
+    pub(super) lanes: u16,
+    /// All of them.
+    pub(super) bytes: u32,
+}
+
+impl Spot {
+    fn anywhere(lanes: u16) -> Spot {
+        Spot { address: None, lanes, bytes: 0 }
+    }
+
+    /// Whether both can be written without waiting in between.
+    fn agrees(self, other: Spot) -> bool {
+        if self.lanes == 1 && other.lanes == 1 {
+            // The first lane writes both.
+            return true;
+        }
+        let (Some(a), Some(b)) = (self.address, other.address) else { return false };
+        let (from, other_from) = (i64::from(a.offset), i64::from(b.offset));
+        let same_lanes = from == other_from && self.lanes == other.lanes;
+        let apart = from + i64::from(self.bytes) <= other_from || other_from + i64::from(other.bytes) <= from;
+        a.base == b.base && (same_lanes || apart)
+    }
+}
+
 /// What was read and written since the lanes last waited.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Touched {
     read: BTreeSet<BufferId>,
-    /// With the lanes of the stores.
-    written: BTreeMap<BufferId, BTreeSet<u16>>,
+    written: BTreeMap<BufferId, BTreeSet<Spot>>,
 }
 
 impl Touched {
@@ -30,24 +61,29 @@ impl Touched {
         touched
     }
 
-    pub(super) fn of_store(kernel: &Kernel, access: &Access) -> Touched {
+    pub(super) fn of_store(kernel: &Kernel, buffer: BufferId, spot: Spot) -> Touched {
         let mut touched = Touched::default();
-        touched.store(kernel, access);
+        touched.store(kernel, buffer, spot);
         touched
     }
 
     pub(super) fn add(&mut self, other: &Touched) {
         self.read.extend(&other.read);
-        for (buffer, lanes) in &other.written {
-            self.written.entry(*buffer).or_default().extend(lanes);
+        for (buffer, spots) in &other.written {
+            self.written.entry(*buffer).or_default().extend(spots);
         }
     }
 
     /// Whether what comes next has to wait for this.
     pub(super) fn conflicts(&self, next: &Touched) -> bool {
-        next.read.iter().any(|b| self.written.contains_key(b))
-            || next.written.keys().any(|b| self.read.contains(b))
-            || next.written.iter().any(|(b, lanes)| self.written.get(b).is_some_and(|l| l != lanes || l.len() > 1))
+        let agree = |a: &BTreeSet<Spot>, b: &BTreeSet<Spot>| a.iter().all(|x| b.iter().all(|y| x.agrees(*y)));
+        self.reads_conflict(next)
+            || next.written.iter().any(|(b, spots)| self.written.get(b).is_some_and(|mine| !agree(mine, spots)))
+    }
+
+    /// Whether one reads what the other writes.
+    pub(super) fn reads_conflict(&self, other: &Touched) -> bool {
+        other.read.iter().any(|b| self.written.contains_key(b)) || other.written.keys().any(|b| self.read.contains(b))
     }
 
     fn statement(&mut self, kernel: &Kernel, statement: &Stmt) {
@@ -65,7 +101,7 @@ impl Touched {
             Stmt::Store(access, e) => {
                 self.expr(kernel, e);
                 access.index.iter().chain(access.active.as_deref()).for_each(|i| self.expr(kernel, i));
-                self.store(kernel, access);
+                self.store(kernel, access.buffer, Spot::anywhere(access.lanes));
             }
             Stmt::If(c, yes, no) => {
                 self.expr(kernel, c);
@@ -75,9 +111,9 @@ impl Touched {
         }
     }
 
-    fn store(&mut self, kernel: &Kernel, access: &Access) {
-        if is_tracked(kernel, access.buffer) {
-            self.written.entry(access.buffer).or_default().insert(access.lanes);
+    fn store(&mut self, kernel: &Kernel, buffer: BufferId, spot: Spot) {
+        if is_tracked(kernel, buffer) {
+            self.written.entry(buffer).or_default().insert(spot);
         }
     }
 

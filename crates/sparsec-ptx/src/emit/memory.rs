@@ -7,7 +7,7 @@ use sparsec_tir::{Access, BinaryOp as IrBinary, BufferId, BufferKind, Expr, Scal
 
 use super::body::Body;
 use super::error::{Emit, invalid};
-use super::hazard::Touched;
+use super::hazard::{Spot, Touched};
 use super::value::{Value, class_of, memory_type, parts_of};
 use crate::{
     Address, BinaryOp, CacheHint, CompareOp, Guard, Instruction, MadMode, Operand, Reg, RegClass, Space, Type,
@@ -83,7 +83,9 @@ impl Body<'_> {
             return Ok(());
         }
         let (address, space) = self.address(access)?;
-        self.wait_for(&Touched::of_store(self.kernel, access));
+        let bytes = u32::from(access.lanes) * scalar.size() as u32;
+        let spot = Spot { address: Some(address), lanes: access.lanes, bytes };
+        self.wait_for(&Touched::of_store(self.kernel, access.buffer, spot));
         for (part, x) in value.parts.iter().enumerate() {
             let mut guard = guard_of(&active, part);
             if access.lanes == 1 {

@@ -10,7 +10,7 @@
 //! | `kernel.rs` | the function around a body: parameters, the warp's iteration, scratch |
 //! | `body.rs` | statements and expressions |
 //! | `memory.rs` | addresses, loads, stores, what is active |
-//! | `hazard.rs` | where lanes wait for each other |
+//! | `hazard.rs`, `disjoint.rs` | where lanes wait for each other |
 //! | `ops.rs`, `integer.rs`, `convert.rs`, `lanes.rs` | operations on values |
 //! | `value.rs`, `code.rs` | values in registers; the function under construction |
 //! | `program.rs` | a program as a module and its launches |
@@ -18,6 +18,7 @@
 mod body;
 mod code;
 mod convert;
+mod disjoint;
 mod error;
 mod hazard;
 mod integer;
