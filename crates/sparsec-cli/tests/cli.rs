@@ -288,3 +288,62 @@ fn versions_and_what_other_tools_need() {
         assert!(read(shell).contains("calibrate"), "{shell}");
     }
 }
+
+/// An input or output of vectors of this element type; a sequence of them where it is to be one.
+fn port(name: &str, elem_type: i32, is_sequence: bool) -> proto::ValueInfoProto {
+    use proto::type_proto::{Sequence, Tensor, Value};
+    let dim = proto::tensor_shape_proto::Dimension::default();
+    let shape = proto::TensorShapeProto { dim: vec![dim] };
+    let tensor = Value::TensorType(Tensor { elem_type: Some(elem_type), shape: Some(shape) });
+    let ty = |value| proto::TypeProto { value: Some(value), ..Default::default() };
+    let value = match is_sequence {
+        true => Value::SequenceType(Box::new(Sequence { elem_type: Some(Box::new(ty(tensor))) })),
+        false => tensor,
+    };
+    proto::ValueInfoProto { name: Some(name.to_owned()), r#type: Some(ty(value)), ..Default::default() }
+}
+
+#[test]
+fn texts_and_sequences_go_in_and_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = |op: &str, inputs: &[&str], output: &str| proto::NodeProto {
+        op_type: Some(op.to_owned()),
+        input: inputs.iter().map(|&name| name.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..Default::default()
+    };
+    let graph = proto::GraphProto {
+        input: vec![port("x", 8, false), port("y", 8, false), port("s", 1, true)],
+        node: vec![node("StringConcat", &["x", "y"], "z"), node("SequenceInsert", &["s", "s0"], "t")],
+        output: vec![port("z", 8, false), port("t", 1, true)],
+        initializer: vec![proto::TensorProto {
+            name: Some("s0".to_owned()),
+            dims: vec![1],
+            data_type: Some(1),
+            float_data: vec![9.0],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let model = proto::ModelProto {
+        ir_version: Some(9),
+        opset_import: vec![proto::OperatorSetIdProto { domain: None, version: Some(20) }],
+        graph: Some(graph),
+        ..Default::default()
+    };
+    proto::write(&model, &folder.path().join("t.onnx")).expect("written");
+    let write = |name: &str, data: &sparsec::graph::TensorData| {
+        sparsec::npy::write(&folder.path().join(name), data).expect("written");
+    };
+    write("x.npy", &sparsec::graph::TensorData::strings(&[2], &[b"a", b"bcd"]));
+    write("y.npy", &sparsec::graph::TensorData::strings(&[2], &["\u{e9}".as_bytes(), b""]));
+    write("s.npy", &sparsec::graph::TensorData::f32(&[2], vec![1.0, 2.0]));
+    let run = ["run", "t.onnx", "--input", "x=x.npy", "--input", "y=y.npy", "--output-dir", "out"];
+    let error = message(folder.path(), 1, &run);
+    assert!(error.contains("--items s=N"), "{error}");
+    let items = ["--items", "s=1", "--input", "s.0=s.npy"];
+    printed(folder.path(), &[&run[..], &items[..]].concat());
+    let read = |name: &str| sparsec::npy::read(&folder.path().join("out").join(name)).expect("an array");
+    assert_eq!(read("z.npy").as_strings(), Some(vec!["a\u{e9}".as_bytes(), b"bcd"]));
+    assert_eq!(read("t.1.npy"), sparsec::graph::TensorData::f32(&[1], vec![9.0]));
+}
