@@ -291,8 +291,10 @@ fn versions_and_what_other_tools_need() {
 
 /// An input or output of vectors of this element type; a sequence of them where it is to be one.
 fn port(name: &str, elem_type: i32, is_sequence: bool) -> proto::ValueInfoProto {
+    use proto::tensor_shape_proto::dimension::Value as Extent;
     use proto::type_proto::{Sequence, Tensor, Value};
-    let dim = proto::tensor_shape_proto::Dimension::default();
+    let extent = Extent::DimParam(if is_sequence { "m" } else { "n" }.to_owned());
+    let dim = proto::tensor_shape_proto::Dimension { value: Some(extent), ..Default::default() };
     let shape = proto::TensorShapeProto { dim: vec![dim] };
     let tensor = Value::TensorType(Tensor { elem_type: Some(elem_type), shape: Some(shape) });
     let ty = |value| proto::TypeProto { value: Some(value), ..Default::default() };

@@ -53,7 +53,7 @@ pub use sample::{DeformWindow, Outside, SampleMode, Sampling, deform_columns, gr
 pub use scatter::{Reduction, scatter_elements, scatter_nd, tensor_scatter};
 pub use strings::{
     CaseTable, Separator, change_case, concat_strings, equal_strings, find_numbers, find_strings, keep_strings,
-    match_strings, resize_strings, split_strings,
+    match_strings, parse_numbers, powers_of_ten, resize_strings, split_strings,
 };
 pub use suppress::{Suppression, suppress};
 pub use top_k::top_k;

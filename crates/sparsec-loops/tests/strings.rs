@@ -6,7 +6,7 @@ use common::run;
 use sparsec_graph::{DType, Symbol, TensorData};
 use sparsec_loops::{
     CaseTable, Separator, change_case, concat_strings, equal_strings, find_numbers, find_strings, keep_strings,
-    resize_strings, split_strings,
+    parse_numbers, powers_of_ten, resize_strings, split_strings,
 };
 
 fn texts(texts: &[&str]) -> TensorData {
@@ -83,4 +83,43 @@ fn what_is_left_is_never_nothing() {
     };
     assert_eq!(keep([1, 0, 1]), ["a", "d"]);
     assert_eq!(keep([0, 0, 0]), [""]);
+}
+
+#[test]
+fn decimal_numbers_are_read() {
+    let written = [
+        "0",
+        "-0.5",
+        "+12",
+        "3.25",
+        "1e3",
+        "-2.5E-2",
+        ".5",
+        "7.",
+        "123456789012345678",
+        "1e308",
+        "4e-320",
+        "0.1",
+        "1e400",
+        "inf",
+        "-INF",
+    ];
+    let x = texts(&written);
+    let results = run(parse_numbers(&x.ty()), &[x, powers_of_ten()]);
+    let found = results[0].values::<f64>().expect("f64").into_owned();
+    for (text, found) in written.iter().zip(found) {
+        let expected: f64 = text.parse().expect("a number");
+        let close = found == expected
+            || (found - expected).abs() <= 1e-15 * expected.abs()
+            || (found - expected).abs() < 1e-322;
+        assert!(close, "{text} is {found}");
+    }
+    assert_eq!(
+        results[1].as_i64().map(|v| [v[1], v[2], v[3], v[4], v[8]]),
+        Some([0, 12, 3, 1000, 123_456_789_012_345_678])
+    );
+    let none = texts(&["", "-", ".", "e5", "1.2.3", "1-2", "1e2e3", "12x", "nan", "5inf"]);
+    let results = run(parse_numbers(&none.ty()), &[none, powers_of_ten()]);
+    assert!(results[0].values::<f64>().expect("f64").iter().all(|v| v.is_nan()), "{:?}", results[0].values::<f64>());
+    assert_eq!(results[1].as_i64(), Some(vec![0; 10]));
 }

@@ -6,12 +6,14 @@
 mod case;
 mod compare;
 mod join;
+mod number;
 mod pattern;
 mod split;
 
 pub use case::{CaseTable, change_case};
 pub use compare::{equal_strings, find_numbers, find_strings, keep_strings};
 pub use join::{concat_strings, resize_strings};
+pub use number::{parse_numbers, powers_of_ten};
 pub use pattern::match_strings;
 pub use split::{Separator, split_strings};
 

@@ -1,6 +1,7 @@
 //! Conversions of the element type.
 
 use sparsec_graph::{DType, Op, Specials, TensorType};
+use sparsec_loops::{parse_numbers, powers_of_ten};
 
 use super::context::{Context, Operand};
 use super::node::Node;
@@ -31,6 +32,10 @@ pub(super) fn cast_like(cx: &mut Context, node: &Node<'_>) -> Results {
 }
 
 fn convert(cx: &mut Context, node: &Node<'_>, to: DType) -> Results {
+    let x = node.input(0)?;
+    if cx.is_text(x) {
+        return Ok(vec![number_of_text(cx, x, to)?]);
+    }
     if to == DType::String {
         return Err(Fault::unsupported("writing numbers as text"));
     }
@@ -40,9 +45,23 @@ fn convert(cx: &mut Context, node: &Node<'_>, to: DType) -> Results {
     {
         return Err(Fault::unsupported(format!("rounding `{mode}` to {to}")));
     }
-    let x = node.input(0)?;
     let x = if node.int_or("saturate", 1)? != 0 { saturated(cx, x, to)? } else { x };
     Ok(vec![cast_to(cx, x, to)?])
+}
+
+/// The numbers that texts are; text stays as it is.
+fn number_of_text(cx: &mut Context, x: Operand, to: DType) -> Result<Operand, Fault> {
+    if to == DType::String {
+        return Ok(x);
+    }
+    if !to.is_number() {
+        return Err(Fault::unsupported(format!("reading {to} out of texts")));
+    }
+    let name = cx.node_name.clone();
+    let powers = cx.add_data(&name, powers_of_ten());
+    let results = cx.append_loops(parse_numbers(cx.ty(x)), &[x, powers])?;
+    let number = results.get(usize::from(!to.is_float())).copied().ok_or(Fault::MissingInput(0))?;
+    cx.cast(number, to)
 }
 
 /// The numbers limited to the range of a small float, where the conversion would give infinity or NaN.

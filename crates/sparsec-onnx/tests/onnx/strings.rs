@@ -77,6 +77,16 @@ fn labels_and_words_have_numbers() {
 }
 
 #[test]
+fn texts_become_numbers() {
+    let cast = |to, words: &[&str]| {
+        let model = Model::new(20).input("x", STRING, "n").node("Cast", "x", "y", vec![int("to", to)]).output("y");
+        model.run(&[texts(&[words.len()], words)])
+    };
+    assert_eq!(cast(1, &["0.1", "-2e3"]).as_f32().as_deref(), Some([0.1, -2000.0].as_slice()));
+    assert_eq!(cast(6, &["12", "-7"]).as_i64(), Some(vec![12, -7]));
+}
+
+#[test]
 fn what_texts_cannot_do_is_an_error() {
     let error = |op: &str, attributes| {
         Model::new(20).input("x", STRING, "2").node(op, "x", "y", attributes).output("y").error()

@@ -17,7 +17,7 @@ use sparsec_loops::{find_strings, resize_strings};
 use super::context::{Context, Operand};
 use super::node::Node;
 use super::registry::Handler;
-use super::{elementwise, ngrams};
+use super::{cast, elementwise, ngrams};
 use crate::error::Fault;
 
 /// What reads an operator one of whose operands holds texts.
@@ -34,6 +34,7 @@ pub(super) fn handler(domain: &str, op: &str) -> Option<Handler> {
 const ML: &[(&str, Handler)] = &[("LabelEncoder", labels::label_encoder)];
 
 const STANDARD: &[(&str, Handler)] = &[
+    ("Cast", cast::cast),
     ("Equal", texts::equal),
     ("Identity", elementwise::identity),
     ("RegexFullMatch", pattern::regex_full_match),
