@@ -31,7 +31,7 @@ pub enum Op {
     /// A fused chain of element-wise operators with broadcasting. Operands: those that the expression names.
     Map(ScalarExpr),
     /// Sum of products over labelled axes (an einsum of two operands). Operands: lhs, rhs. A constant weight is the
-    /// lhs, `mk`, once normalised.
+    /// lhs, `mk`, once normalised. An lhs of `i8` and an rhs of `u8` have a result of `i32`; else all types are equal.
     Contract(ContractSpec),
     /// `softmax(f(q k)) v`: a contraction of queries and keys, a scalar expression of its results, softmax along the keys,
     /// and a contraction with the values. Operands: q, k, v, and those that the expression names, which broadcast to the

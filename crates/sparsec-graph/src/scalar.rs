@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::DType;
+
 /// An operation on one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnaryOp {
@@ -155,6 +157,8 @@ pub enum ScalarExpr {
     Unary(UnaryOp, Box<ScalarExpr>),
     /// A binary operation.
     Binary(BinaryOp, Box<ScalarExpr>, Box<ScalarExpr>),
+    /// A conversion of the element type, as [`Op::Cast`](crate::Op::Cast) does it, between numbers of 8 bits and more.
+    Convert(DType, Box<ScalarExpr>),
     /// `if a { b } else { c }`.
     Select(Box<ScalarExpr>, Box<ScalarExpr>, Box<ScalarExpr>),
 }
@@ -177,7 +181,7 @@ impl ScalarExpr {
     pub fn operations(&self) -> usize {
         match self {
             Self::Acc | Self::Arg(_) | Self::Const(_) => 0,
-            Self::Unary(_, x) => 1 + x.operations(),
+            Self::Unary(_, x) | Self::Convert(_, x) => 1 + x.operations(),
             Self::Binary(_, x, y) => 1 + x.operations() + y.operations(),
             Self::Select(a, b, c) => 1 + a.operations() + b.operations() + c.operations(),
         }
@@ -191,6 +195,7 @@ impl ScalarExpr {
             Self::Arg(i) => arg(*i),
             Self::Const(v) => Self::Const(*v),
             Self::Unary(op, x) => Self::unary(*op, x.substitute(acc, arg)),
+            Self::Convert(to, x) => Self::Convert(*to, Box::new(x.substitute(acc, arg))),
             Self::Binary(op, x, y) => Self::binary(*op, x.substitute(acc, arg), y.substitute(acc, arg)),
             Self::Select(a, b, c) => Self::Select(
                 Box::new(a.substitute(acc, arg)),
@@ -202,13 +207,14 @@ impl ScalarExpr {
 }
 
 impl fmt::Display for ScalarExpr {
-    /// Prefix form: `relu(add(acc, $0))`.
+    /// Prefix form: `relu(add(f32(acc), $0))`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acc => f.write_str("acc"),
             Self::Arg(i) => write!(f, "${i}"),
             Self::Const(v) => write!(f, "{v:?}"),
             Self::Unary(op, x) => write!(f, "{op}({x})"),
+            Self::Convert(to, x) => write!(f, "{to}({x})"),
             Self::Binary(op, x, y) => write!(f, "{op}({x}, {y})"),
             Self::Select(a, b, c) => write!(f, "select({a}, {b}, {c})"),
         }

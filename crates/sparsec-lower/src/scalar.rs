@@ -6,7 +6,7 @@
 use sparsec_graph::{BinaryOp as GraphBinary, Op, ScalarExpr, UnaryOp as GraphUnary};
 use sparsec_tir::{BinaryOp, CompareOp, Expr, Scalar, Type, UnaryOp};
 
-use crate::context::Context;
+use crate::context::{Context, scalar_of};
 use crate::gelu::gelu;
 use crate::remainder::remainder;
 use crate::trig::atan;
@@ -29,6 +29,11 @@ pub(crate) fn emit_scalar(
         ScalarExpr::Unary(op, x) => {
             let x = emit_scalar(b, x, acc, args, wanted);
             emit_unary(b, *op, x)
+        }
+        ScalarExpr::Convert(to, x) => {
+            let (x, from) = emit_scalar(b, x, acc, args, scalar_of(*to));
+            let to = scalar_of(*to);
+            (if from == to { x } else { x.convert(to) }, to)
         }
         ScalarExpr::Binary(op, x, y) => {
             // A constant takes the type of its neighbour.

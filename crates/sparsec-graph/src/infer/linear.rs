@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 
 use super::window::{check_window, window_extent};
 use super::{Cx, InferError};
-use crate::{AttentionSpec, ContractSpec, ConvAttrs, Dim, TensorType};
+use crate::{AttentionSpec, ContractSpec, ConvAttrs, DType, Dim, TensorType};
 
 pub(super) fn contract(cx: &Cx<'_>, spec: &ContractSpec) -> Result<TensorType, InferError> {
     let [lhs, rhs] = cx.exactly()?;
     if !spec.is_valid() {
         return Err(cx.attribute(format!("`{spec}` is no valid contraction")));
     }
-    cx.same_dtype(lhs, rhs)?;
-    cx.numeric(0, lhs)?;
+    let dtype = if sums_bytes(lhs.dtype, rhs.dtype) {
+        DType::I32
+    } else {
+        cx.same_dtype(lhs, rhs)?;
+        cx.numeric(0, lhs)?;
+        lhs.dtype
+    };
     let mut extents: BTreeMap<char, &Dim> = BTreeMap::new();
     for (operand, (labels, ty)) in [(&spec.lhs, lhs), (&spec.rhs, rhs)].into_iter().enumerate() {
         if labels.len() != ty.rank() {
@@ -30,7 +35,12 @@ pub(super) fn contract(cx: &Cx<'_>, spec: &ContractSpec) -> Result<TensorType, I
         }
     }
     let shape: Vec<Dim> = spec.out.iter().filter_map(|label| extents.get(label).map(|d| (*d).clone())).collect();
-    Ok(TensorType::new(lhs.dtype, shape))
+    Ok(TensorType::new(dtype, shape))
+}
+
+/// Whether a contraction of these element types adds up in `i32`: bytes, the lhs (a weight) signed and the rhs unsigned.
+pub(crate) fn sums_bytes(lhs: DType, rhs: DType) -> bool {
+    (lhs, rhs) == (DType::I8, DType::U8)
 }
 
 pub(super) fn attention(cx: &Cx<'_>, spec: &AttentionSpec) -> Result<TensorType, InferError> {

@@ -23,6 +23,7 @@ pub(crate) enum TypedKind {
     Arg(u32),
     Const(f64),
     Unary(UnaryOp, Box<TypedScalar>),
+    Convert(Box<TypedScalar>),
     Binary(BinaryOp, Box<TypedScalar>, Box<TypedScalar>),
     Select(Box<TypedScalar>, Box<TypedScalar>, Box<TypedScalar>),
 }
@@ -68,6 +69,13 @@ impl Scalars<'_> {
                     _ => Ok(dtype),
                 }
             }
+            ScalarExpr::Convert(to, x) => {
+                let from = self.natural(x, depth + 1)?.unwrap_or(*to);
+                if !converts(from) || !converts(*to) {
+                    return Err(error(format!("`{to}` of {from}")));
+                }
+                Ok(Some(*to))
+            }
             ScalarExpr::Binary(op, x, y) => {
                 let dtype = unify(op.name(), self.natural(x, depth + 1)?, self.natural(y, depth + 1)?)?;
                 match dtype {
@@ -100,6 +108,7 @@ impl Scalars<'_> {
                 }
                 TypedKind::Unary(*op, Box::new(self.fill(x, dtype)?))
             }
+            ScalarExpr::Convert(_, x) => TypedKind::Convert(Box::new(self.fill(x, dtype)?)),
             ScalarExpr::Binary(op, x, y) => {
                 let inner = match unify(op.name(), self.natural(x, 0)?, self.natural(y, 0)?)? {
                     Some(inner) => inner,
@@ -127,6 +136,11 @@ fn unify(op: &str, a: Option<DType>, b: Option<DType>) -> Result<Option<DType>, 
         (Some(a), Some(b)) if a != b => Err(error(format!("`{op}` of {a} and {b}"))),
         (a, b) => Ok(a.or(b)),
     }
+}
+
+/// Whether scalar expressions convert from and to an element type: numbers whose elements are whole bytes.
+pub(super) fn converts(dtype: DType) -> bool {
+    dtype.is_number() && !dtype.is_narrow() && dtype.small_float().is_none()
 }
 
 /// Whether a unary operation is defined for an element type.

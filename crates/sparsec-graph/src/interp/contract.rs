@@ -3,8 +3,9 @@
 use super::element::{Element, elements, with_number};
 use super::gemm::Gemm;
 use super::strided::{offsets, row_major};
-use super::{InterpError, Tensor, movement};
-use crate::ContractSpec;
+use super::{InterpError, Tensor, elementwise, movement};
+use crate::infer::sums_bytes;
+use crate::{ContractSpec, DType};
 
 pub(super) fn contract(
     spec: &ContractSpec,
@@ -12,6 +13,10 @@ pub(super) fn contract(
     rhs: &Tensor,
     shape: &[usize],
 ) -> Result<Tensor, InterpError> {
+    if sums_bytes(lhs.dtype, rhs.dtype) {
+        let wide = |x: &Tensor| elementwise::cast(x, DType::I32);
+        return typed::<i32>(spec, &wide(lhs)?, &wide(rhs)?, shape);
+    }
     with_number!(lhs.dtype, T => typed::<T>(spec, lhs, rhs, shape))
 }
 

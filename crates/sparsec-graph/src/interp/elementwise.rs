@@ -71,6 +71,7 @@ impl Chunk<'_> {
             TypedKind::Arg(i) => read(self.args.get(*i as usize)).ok_or_else(missing)?,
             TypedKind::Const(v) => Lanes::splat(expr.dtype, *v, self.len),
             TypedKind::Unary(op, x) => unary(*op, self.eval(x)?, expr.dtype),
+            TypedKind::Convert(x) => self.eval(x)?.cast(expr.dtype),
             TypedKind::Binary(op, x, y) => binary(*op, self.eval(x)?, self.eval(y)?, expr.dtype)?,
             TypedKind::Select(c, x, y) => select(&self.eval(c)?, self.eval(x)?, &self.eval(y)?),
         })

@@ -3,7 +3,7 @@
 use super::lexer::Token;
 use super::{Parsed, Parser};
 use crate::infer::MAX_SCALAR_DEPTH;
-use crate::{BinaryOp, ScalarExpr, UnaryOp};
+use crate::{BinaryOp, DType, ScalarExpr, UnaryOp};
 
 impl Parser<'_> {
     pub(super) fn scalar(&mut self) -> Parsed<ScalarExpr> {
@@ -29,7 +29,10 @@ impl Parser<'_> {
         if name == "acc" {
             return Ok(ScalarExpr::Acc);
         }
-        let expr = if let Some(op) = UnaryOp::from_name(name) {
+        let expr = if let Ok(to) = name.parse::<DType>() {
+            self.lexer.expect(Token::Punct('('))?;
+            ScalarExpr::Convert(to, Box::new(self.scalar_at(depth + 1)?))
+        } else if let Some(op) = UnaryOp::from_name(name) {
             self.lexer.expect(Token::Punct('('))?;
             ScalarExpr::unary(op, self.scalar_at(depth + 1)?)
         } else if let Some(op) = BinaryOp::from_name(name) {

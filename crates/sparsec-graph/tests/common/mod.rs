@@ -69,6 +69,10 @@ impl<'a> Choices<'a> {
             (true, 1) => ScalarExpr::Const(self.of(&[0.5, -2.0, 1e-7, f64::INFINITY, 3.0])),
             (true, _) if args > 0 => ScalarExpr::Arg(self.below(args) as u32),
             (true, _) => ScalarExpr::Const(1.5),
+            (false, 0) if self.below(4) == 0 => {
+                let to = self.of(&[DType::F32, DType::I32, DType::U8, DType::I8]);
+                ScalarExpr::Convert(to, Box::new(self.scalar(depth - 1, args, acc)))
+            }
             (false, 0) => ScalarExpr::unary(self.of(UnaryOp::ALL), self.scalar(depth - 1, args, acc)),
             (false, 1) => ScalarExpr::Select(
                 Box::new(ScalarExpr::binary(

@@ -9,9 +9,10 @@ use crate::context::scalar_of;
 use crate::error::LowerError;
 use crate::kernels::gemm::{Gemm, Matrices, gemm_kernel};
 use crate::lowering::Lowering;
+use crate::node::bytes::lower_bytes;
 use crate::node::conv::launch_multiplication;
 use crate::node::strides_of;
-use crate::weight::{View, WeightMatrix, WeightProblem, Window};
+use crate::weight::{ByteMatrix, View, WeightMatrix, WeightProblem, Window};
 
 /// An axis of the contraction: its extent, and its stride in each of `lhs, rhs, result, epilogue operands...`, 0 where
 /// an operand does not have it.
@@ -40,6 +41,11 @@ pub(super) fn lower_contract(l: &mut Lowering<'_>, id: NodeId, spec: &ContractSp
         [m, k] => spec.out.contains(&m) && !spec.rhs.contains(&m) && spec.rhs.contains(&k) && !spec.out.contains(&k),
         _ => false,
     };
+    let bytes = constant.filter(|_| canonical && operands.elems[RHS] == Scalar::U8);
+    if let Some(weight) = bytes.and_then(|c| ByteMatrix::new(&c.data, l.graph.pages())) {
+        let problem = weight_problem(node, spec, &operands, (weight.outputs(), weight.cols()))?;
+        return lower_bytes(l, node, problem, &weight, &operands.values[OUT + 1..]);
+    }
     let weight = constant.filter(|_| canonical).and_then(|c| WeightMatrix::new(&c.data, c.data.shape[0], 1));
     let weight = weight.map(|w| w.with_pages(l.graph.pages()));
     let all_f32 = operands.elems[RHS] == Scalar::F32 && operands.elems[OUT] == Scalar::F32;
@@ -127,6 +133,18 @@ fn lower_weight(
     operands: &Operands,
     weight: &WeightMatrix,
 ) -> Result<(), LowerError> {
+    let problem = weight_problem(node, spec, operands, (weight.outputs(), weight.cols()))?;
+    let args = operands.values[OUT + 1..].to_vec();
+    launch_multiplication(l, node, problem, weight, (node.operands[1], node.operands[0]), &args)
+}
+
+/// The problem of a weight of so many outputs and columns.
+fn weight_problem(
+    node: &Node,
+    spec: &ContractSpec,
+    operands: &Operands,
+    (outputs, columns): (usize, usize),
+) -> Result<WeightProblem, LowerError> {
     let (m, k) = (&operands.labels[&spec.lhs[0]], &operands.labels[&spec.lhs[1]]);
     let mut free = operands.axes(spec.out.iter().copied().filter(|c| spec.rhs.contains(c)));
     let cols = take_innermost(&mut free, OUT).unwrap_or_else(|| operands.unit());
@@ -147,11 +165,10 @@ fn lower_weight(
         v.shape = [&batch, channels, &rows, &cols].map(|a| a.extent.clone());
         v
     };
-    let args = operands.values[OUT + 1..].to_vec();
-    let problem = WeightProblem {
+    Ok(WeightProblem {
         name: node.name.clone(),
-        m: weight.outputs(),
-        channels: weight.cols(),
+        m: outputs,
+        channels: columns,
         rows: Window::POINT,
         cols: Window::POINT,
         x: whole(view(RHS, k), k),
@@ -160,8 +177,7 @@ fn lower_weight(
         epilogue: node.epilogue.as_ref().map(|e| e.expr.clone()),
         density: 1.0,
         schedule: None,
-    };
-    launch_multiplication(l, node, problem, weight, (node.operands[1], node.operands[0]), &args)
+    })
 }
 
 fn lower_product(l: &mut Lowering<'_>, node: &Node, spec: &ContractSpec, operands: Operands) -> Result<(), LowerError> {

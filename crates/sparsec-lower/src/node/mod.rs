@@ -1,6 +1,7 @@
 //! One node at a time: which kernels it becomes.
 
 mod attention;
+mod bytes;
 mod contract;
 mod control;
 mod conv;

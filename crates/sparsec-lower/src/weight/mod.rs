@@ -1,6 +1,7 @@
 //! Linear layers and convolutions with constant weights.
 
 mod blocks;
+mod bytes;
 mod dense;
 mod depthwise;
 mod geometry;
@@ -15,6 +16,7 @@ mod sums;
 mod tables;
 mod tile;
 
+pub(crate) use bytes::{ByteMatrix, multiply_bytes};
 pub(crate) use matrix::WeightMatrix;
 pub(crate) use problem::{View, WeightProblem, Window};
 pub(crate) use tables::Table;

@@ -330,7 +330,7 @@ pub(crate) fn finish_row(
 }
 
 /// The index of an operand of the epilogue at a pixel.
-fn arg_index(view: &View, at: &[Expr; 4]) -> Vec<Expr> {
+pub(crate) fn arg_index(view: &View, at: &[Expr; 4]) -> Vec<Expr> {
     let fixed = |stride: &Dim, extent: &Dim| stride.is(0) && extent.is(1);
     let axes = at.iter().zip(view.shape.iter().zip(&view.strides));
     axes.map(|(e, (extent, stride))| if fixed(stride, extent) { Expr::int(0) } else { e.clone() }).collect()

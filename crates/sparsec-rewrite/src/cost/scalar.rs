@@ -12,6 +12,7 @@ pub(crate) fn expression_cost(expr: &ScalarExpr) -> f64 {
     match expr {
         ScalarExpr::Acc | ScalarExpr::Arg(_) | ScalarExpr::Const(_) => 0.0,
         ScalarExpr::Unary(op, x) => unary_cost(*op) + expression_cost(x),
+        ScalarExpr::Convert(_, x) => 1.0 + expression_cost(x),
         ScalarExpr::Binary(op, x, y) => binary_cost(*op) + expression_cost(x) + expression_cost(y),
         ScalarExpr::Select(a, b, c) => 1.0 + expression_cost(a) + expression_cost(b) + expression_cost(c),
     }

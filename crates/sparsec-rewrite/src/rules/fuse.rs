@@ -89,7 +89,7 @@ fn occurrences(expr: &ScalarExpr, count: usize) -> Vec<u32> {
         match expr {
             ScalarExpr::Arg(i) => found.get_mut(*i as usize).into_iter().for_each(|n| *n += 1),
             ScalarExpr::Acc | ScalarExpr::Const(_) => {}
-            ScalarExpr::Unary(_, x) => visit(x, found),
+            ScalarExpr::Unary(_, x) | ScalarExpr::Convert(_, x) => visit(x, found),
             ScalarExpr::Binary(_, x, y) => [x, y].into_iter().for_each(|x| visit(x, found)),
             ScalarExpr::Select(a, b, c) => [a, b, c].into_iter().for_each(|x| visit(x, found)),
         }
