@@ -29,6 +29,10 @@ fn linear_layers() {
             // Whole words, which are read where they lie; more outputs than a panel has; one token of a dynamic number.
             check(&product(format, density, (70, 36), "3, seq, 36", "mk,bsk->bsm"), &[("seq", 1)]);
             check(&product(format, density, (40, 36), "53, 36", "mk,bk->bm"), &[]);
+            // K in several parts, the last of them shorter and ending in half a word.
+            if density == 0.1 {
+                check(&product(format, density, (7, 2602), "130, 2602", "mk,bk->bm"), &[]);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@
 //! zero weight would have passed on are not kept; nor is the sign of a zero. An exact zero in a weight stays an exact
 //! zero through every pass.
 
+mod arithmetic;
 mod canonicalise;
 mod drop_unused_constants;
 mod eliminate_common;
@@ -26,6 +27,7 @@ mod matching;
 mod normalise_contractions;
 mod pipeline;
 mod propagate_sparsity;
+mod quantised_bytes;
 mod quantised_products;
 mod recognise_attention_scale;
 mod recognise_gelu;
@@ -37,6 +39,7 @@ mod simplify_control;
 mod tensor;
 mod widen_half;
 
+pub use arithmetic::{Arithmetic, product_arithmetic};
 pub use canonicalise::canonicalise;
 pub use drop_unused_constants::drop_unused_constants;
 pub use eliminate_common::eliminate_common;

@@ -6,6 +6,8 @@
 //! (x - zx) . (w - zw) in i32                     becomes   the same in f32, converted
 //! ```
 //!
+//! Matrix products of 8-bit operands with a weight are computed on bytes: see `quantised_bytes.rs`. What follows is for the others.
+//!
 //! Integers up to 2^24 are exact in `f32`, and so are sums of products of them while no partial sum can leave that range.
 //! Where the weights say that none can (the magnitudes of each output's weights, times the largest operand, add up to no
 //! more), the contraction or convolution of integers has the kernels and the sparse formats of `f32`, and its sums are those
@@ -17,7 +19,8 @@
 use sparsec_graph::{BinaryOp, DType, Graph, Node, NodeId, Op, TensorData, UnaryOp, ValueId};
 
 use crate::evaluate::evaluate;
-use crate::matching::{is_plain, is_single_use, plain, replace_node};
+use crate::matching::{is_plain, is_single_use, plain, replace_node, replace_value};
+use crate::quantised_bytes::byte_product;
 use crate::tensor::{channel_shape, to_f64};
 use crate::{PassError, PassStats};
 
@@ -55,7 +58,7 @@ pub fn quantised_products(graph: &mut Graph) -> Result<PassStats, PassError> {
 }
 
 /// A value that is a constant, or conversions, reshapes and arithmetic of constants.
-fn constant(graph: &Graph, value: ValueId) -> Option<TensorData> {
+pub(crate) fn constant(graph: &Graph, value: ValueId) -> Option<TensorData> {
     if let Some(constant) = graph.constant(value) {
         return Some(constant.data.clone());
     }
@@ -68,12 +71,12 @@ fn constant(graph: &Graph, value: ValueId) -> Option<TensorData> {
 }
 
 /// The numbers of a constant of whatever number type.
-fn numbers(data: &TensorData) -> Option<Vec<f64>> {
+pub(crate) fn numbers(data: &TensorData) -> Option<Vec<f64>> {
     to_f64(data).or_else(|| Some(data.as_i64()?.into_iter().map(|v| v as f64).collect()))
 }
 
 /// The least and the largest number that a value of integers can hold; `None` where it may hold others.
-fn interval(graph: &Graph, value: ValueId) -> Option<(f64, f64)> {
+pub(crate) fn interval(graph: &Graph, value: ValueId) -> Option<(f64, f64)> {
     let of_type = match graph.ty(value).dtype {
         DType::Bool => Some((0.0, 1.0)),
         DType::I4 => Some((-8.0, 7.0)),
@@ -92,7 +95,12 @@ fn interval(graph: &Graph, value: ValueId) -> Option<(f64, f64)> {
         let node = plain(graph, value)?;
         match (&node.op, node.operands.as_slice()) {
             // Nothing is lost on the way to a type that holds all of it.
-            (Op::Cast(DType::F32 | DType::I32), &[x]) | (Op::Reshape(_), &[x]) => interval(graph, x),
+            (Op::Cast(DType::F32 | DType::I32), &[x])
+            | (Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Expand(_), &[x]) => interval(graph, x),
+            (Op::Binary(BinaryOp::Add), &[x, y]) if matches!(graph.ty(x).dtype, DType::F32 | DType::I32) => {
+                let (x, y) = (interval(graph, x)?, interval(graph, y)?);
+                Some((x.0 + y.0, x.1 + y.1))
+            }
             (Op::Binary(BinaryOp::Sub), &[x, y]) if matches!(graph.ty(x).dtype, DType::F32 | DType::I32) => {
                 let (x, y) = (interval(graph, x)?, interval(graph, y)?);
                 Some((x.0 - y.1, x.1 - y.0))
@@ -200,11 +208,13 @@ fn dequantised(graph: &Graph, value: ValueId) -> Option<Dequantised> {
 }
 
 fn move_scales(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
-    let Some((operands, scale, axis)) = integers_and_scale(graph, id) else { return Ok(false) };
+    let Some((operands, scale, axis, exact)) = integers_and_scale(graph, id) else { return Ok(false) };
     let node = graph.node(id).clone();
     let rank = graph.ty(node.result()).rank();
-    let mut values = operands.0.to_vec();
-    values.extend(operands.1.map(|bias| graph.add_constant(format!("{}.bias", node.name), bias)));
+    let bytes = byte_product(graph, &node, operands.0);
+    if bytes.is_none() && !exact {
+        return Ok(false);
+    }
     // What is divided by a scale and rounded next is multiplied once.
     let quotient = quantised_next(graph, node.result());
     let scale: Vec<f32> = scale.into_iter().map(|s| quotient.map_or(s, |(_, divisor)| s / divisor)).collect();
@@ -213,7 +223,14 @@ fn move_scales(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
         _ => Vec::new(),
     };
     let scale = graph.add_constant(format!("{}.scale", node.name), TensorData::f32(&shape, scale));
-    let product = graph.append(node.op.clone(), &values, &node.name)?;
+    let product = if let Some(bytes) = bytes {
+        let sums = bytes.append(graph, id, None)?;
+        graph.append(Op::Cast(DType::F32), &[sums], "")?
+    } else {
+        let mut values = operands.0.to_vec();
+        values.extend(operands.1.map(|bias| graph.add_constant(format!("{}.bias", node.name), bias)));
+        graph.append(node.op.clone(), &values, &node.name)?
+    };
     let replaced = quotient.map_or(id, |(next, _)| next);
     replace_node(graph, replaced, Op::Binary(BinaryOp::Mul), &[product, scale])?;
     Ok(true)
@@ -233,8 +250,9 @@ fn quantised_next(graph: &Graph, value: ValueId) -> Option<(NodeId, f32)> {
     fits.then_some((user, divisor))
 }
 
-/// Operands of integers, a bias of integers, the scale of the sums, and the axis of the result along which it varies.
-type Integers = (([ValueId; 2], Option<TensorData>), Vec<f32>, Option<usize>);
+/// Operands of integers, a bias of integers, the scale of the sums, the axis of the result along which it varies, and whether
+/// `f32` adds them up exactly.
+type Integers = (([ValueId; 2], Option<TensorData>), Vec<f32>, Option<usize>, bool);
 
 fn integers_and_scale(graph: &Graph, id: NodeId) -> Option<Integers> {
     let node = graph.node(id);
@@ -260,7 +278,8 @@ fn integers_and_scale(graph: &Graph, id: NodeId) -> Option<Integers> {
         return None;
     }
     let axis = varies.map_or(Some(None), |i| result_axis(node, i).map(Some))?;
-    is_exact(graph, node, operands, &weights, largest).then_some(((operands, bias), scale, axis))
+    let exact = is_exact(graph, node, operands, &weights, largest);
+    Some(((operands, bias), scale, axis, exact))
 }
 
 /// A bias whose scale is that of the sums, as integers.
@@ -278,6 +297,10 @@ fn integer_bias(graph: &Graph, bias: ValueId, scale: &[f32]) -> Option<TensorDat
 fn in_f32(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
     let node = graph.node(id).clone();
     let [x, y, rest @ ..] = node.operands.as_slice() else { return Ok(false) };
+    if [x, y].iter().all(|&&v| graph.ty(v).dtype.size() == 1) {
+        // A product of bytes already.
+        return Ok(false);
+    }
     let weights = [x, y].map(|&v| constant(graph, v));
     let bias = rest.first().map(|&v| constant(graph, v).and_then(|data| numbers(&data)));
     let largest = match &bias {
@@ -285,6 +308,11 @@ fn in_f32(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
         Some(None) => return Ok(false),
         None => 0.0,
     };
+    if let Some(bytes) = byte_product(graph, &node, [*x, *y]) {
+        let sums = bytes.append(graph, id, None)?;
+        replace_value(graph, id, sums);
+        return Ok(true);
+    }
     // Without a weight there is nothing to gain: products of activations are packed anyway.
     if weights.iter().all(Option::is_none) || !is_exact(graph, &node, [*x, *y], &weights, largest) {
         return Ok(false);

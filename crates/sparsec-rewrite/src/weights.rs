@@ -75,6 +75,8 @@ struct Source<'a> {
     grouped: bool,
     /// Whether every use is a matrix-vector product.
     vector: bool,
+    /// Whether every use multiplies it with bytes.
+    bytes: bool,
     forced: Option<Format>,
     measured: Option<Format>,
 }
@@ -143,14 +145,16 @@ fn collect<'a>(
             _ => continue,
         };
         let vector = is_vector_product(graph, node);
+        let bytes = multiplies_bytes(graph, node);
         let forced = forced.get(&constant.name).or(node.format.as_ref()).cloned();
         let measured = measured.get(&constant.name).filter(|_| forced.is_none()).cloned();
-        let source = Source { value, name: &constant.name, data, extents, grouped, vector, forced, measured };
+        let source = Source { value, name: &constant.name, data, extents, grouped, vector, bytes, forced, measured };
         sources
             .entry(value)
             .and_modify(|known| {
                 known.grouped |= source.grouped;
                 known.vector &= source.vector;
+                known.bytes &= source.bytes;
             })
             .or_insert(source);
     }
@@ -162,10 +166,17 @@ fn is_vector_product(graph: &Graph, node: &sparsec_graph::Node) -> bool {
     spec.rhs.iter().zip(&graph.ty(x).shape).all(|(label, extent)| !spec.out.contains(label) || extent.is(1))
 }
 
+/// Whether a node is the product of a weight of `i8` and activations of `u8`.
+fn multiplies_bytes(graph: &Graph, node: &sparsec_graph::Node) -> bool {
+    let dtype = |i: usize| node.operands.get(i).map(|&v| graph.ty(v).dtype);
+    matches!(node.op, Op::Contract(_)) && dtype(0) == Some(DType::I8) && dtype(1) == Some(DType::U8)
+}
+
 fn analyse(graph: &Graph, source: &Source<'_>, machine: &Machine) -> Result<Weight, RewriteError> {
     let data = source.data;
     match data.dtype {
         DType::F32 => analyse_as::<f32>(graph, source, machine),
+        DType::I8 if source.bytes => analyse_as::<i8>(graph, source, machine),
         // Kernels of other types take no format: one is looked at only where it is asked for.
         _ if matches!(source.forced, None | Some(Format::Dense)) => dense_weight(source, 1.0),
         DType::F64 => analyse_as::<f64>(graph, source, machine),
@@ -204,6 +215,8 @@ fn analyse_as<T: Element + bytemuck::Pod>(
     let kind = detect(&pattern);
     let mut formats = match &source.forced {
         Some(format) => vec![format.clone()],
+        // Four bytes along K are one operand of a dot product: what is stored is those that are not all zero.
+        None if source.bytes => vec![Format::Dense, Format::Bsr { r: 1, c: 4 }],
         None => candidates(&pattern, kind, machine, source.vector),
     };
     formats.extend(source.measured.iter().filter(|format| !formats.contains(format)).cloned().collect::<Vec<_>>());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sparsec_graph::{Bindings, Graph, Op};
-use sparsec_passes::Macs;
+use sparsec_passes::{Arithmetic, Macs};
 use sparsec_rewrite::{Decision, Report};
 use sparsec_tir::{Expr, Program};
 
@@ -27,6 +27,8 @@ pub struct Inspection {
     pub predicted_ms: f64,
     /// One entry for each weight of a contraction or convolution, in graph order.
     pub weights: Vec<WeightReport>,
+    /// How many contractions and convolutions are computed in which numbers, those of two activations included.
+    pub arithmetic: BTreeMap<String, usize>,
     /// Element-wise operators that became part of another kernel.
     pub fused: usize,
     /// Transposes that move data, before and after.
@@ -58,6 +60,8 @@ pub struct WeightReport {
     pub pattern: String,
     /// Nonzeros / elements of what is kept.
     pub density: f64,
+    /// The numbers that are multiplied and added up: `f32`, `i8 x u8 -> i32`, `integers in f32, exact`.
+    pub arithmetic: String,
     /// The format.
     pub chosen: String,
     /// Why.
@@ -131,12 +135,24 @@ impl Inspection {
             kept_macs: macs[1].nonzero,
             predicted_ms: report.seconds * 1e3,
             weights: report.decisions.iter().map(|d| WeightReport::new(d, shapes)).collect(),
+            arithmetic: BTreeMap::new(),
             fused: report.fused,
             transposes: report.transposes,
             launches: 0,
             kernels: 0,
             constant_bytes: 0,
             arena_bytes: None,
+        }
+    }
+
+    /// Adds what products are computed in; names are those of nodes.
+    pub(crate) fn add_arithmetic(&mut self, products: &[(String, Arithmetic)]) {
+        for (_, arithmetic) in products {
+            *self.arithmetic.entry(arithmetic.to_string()).or_default() += 1;
+        }
+        for weight in &mut self.weights {
+            let own = products.iter().find(|(node, _)| *node == weight.node);
+            weight.arithmetic = own.map_or(String::new(), |(_, arithmetic)| arithmetic.to_string());
         }
     }
 
@@ -205,6 +221,7 @@ impl WeightReport {
             columns: decision.columns,
             pattern,
             density: decision.density,
+            arithmetic: String::new(),
             reason: decision.reason.clone(),
             predicted_ms: candidate.map_or(0.0, |c| c.predicted_ms),
             bytes: candidate.map_or(0, |c| c.bytes),

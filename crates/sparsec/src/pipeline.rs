@@ -253,6 +253,7 @@ fn choose(
     };
     let rewritten = stage(observer, "rewrite", run, |r| r.graph.to_string())?;
     let mut inspection = Inspection::new(label, macs, &nominal, shapes, &rewritten.report);
+    inspection.add_arithmetic(&sparsec_passes::product_arithmetic(graph));
     if let Some(tuning) = &options.tuning {
         inspection.add_tuning(tuning);
     }

@@ -42,23 +42,36 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn render(inspection: &Inspection, candidates: bool) -> String {
-    let header = ["tensor", "outputs", "inputs", "N", "pattern", "density", "format", "bytes", "ms", "measured", "why"];
+    let header = [
+        "tensor",
+        "outputs",
+        "inputs",
+        "N",
+        "pattern",
+        "density",
+        "arithmetic",
+        "format",
+        "bytes",
+        "ms",
+        "measured",
+        "why",
+    ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for weight in &inspection.weights {
         rows.push(weight_row(weight));
         if candidates {
             rows.extend(weight.candidates.iter().map(|c| {
                 let mut row = vec![String::new(); header.len()];
-                row[6] = format!("  {}", c.format);
-                row[7] = output::bytes(c.bytes);
-                row[8] = format!("{:.4}", c.predicted_ms);
-                row[9] = measured(c.measured_ms);
-                row[10].clone_from(&c.why);
+                row[7] = format!("  {}", c.format);
+                row[8] = output::bytes(c.bytes);
+                row[9] = format!("{:.4}", c.predicted_ms);
+                row[10] = measured(c.measured_ms);
+                row[11].clone_from(&c.why);
                 row
             }));
             if let Some(schedule) = &weight.schedule {
                 let mut row = vec![String::new(); header.len()];
-                row[10] = format!("kernel: {schedule}");
+                row[11] = format!("kernel: {schedule}");
                 rows.push(row);
             }
         }
@@ -74,6 +87,7 @@ fn weight_row(weight: &WeightReport) -> Vec<String> {
         format!("{:.0}", weight.columns),
         weight.pattern.clone(),
         format!("{:.3}", weight.density),
+        weight.arithmetic.clone(),
         weight.chosen.clone(),
         output::bytes(weight.bytes),
         format!("{:.4}", weight.predicted_ms),
@@ -91,10 +105,13 @@ fn summary(i: &Inspection) -> String {
     let share = |n: u64| 100.0 * n as f64 / i.read_macs.max(1) as f64;
     let dims: Vec<String> = i.dims.iter().map(|(name, n)| format!("{name}={n}")).collect();
     let dims = if dims.is_empty() { String::new() } else { format!(", at {}", dims.join(", ")) };
+    let arithmetic: Vec<String> = i.arithmetic.iter().map(|(kind, count)| format!("{count} in {kind}")).collect();
+    let arithmetic = if arithmetic.is_empty() { "none".to_owned() } else { arithmetic.join("; ") };
     let arena = i.arena_bytes.map_or("depends on the open dimensions".to_owned(), output::bytes);
     format!(
         "\npredicted     {:.3} ms on one thread{dims}\n\
          multiply-adds {:.1} M in the model, {:.1} M ({:.1} %) without removed channels, {:.1} M ({:.1} %) not by zero\n\
+         products      {arithmetic}\n\
          weights       {} in {} tensors\n\
          kernels       {}, launched {} times; {} operators fused, {} transposes ({} before)\n\
          memory        {}\n",

@@ -5,6 +5,7 @@
 //! quotients and comparisons are used, so predictions are the same bits on every machine.
 
 mod activation;
+mod bytes;
 mod machine;
 mod scalar;
 mod tile;
@@ -18,7 +19,7 @@ pub use work::{Constants, Term, Work};
 use std::collections::BTreeMap;
 
 use egg::Id;
-use sparsec_graph::{Bindings, ConvAttrs, Dim, Format, Graph, Node, Op, TensorType, ValueId};
+use sparsec_graph::{Bindings, ConvAttrs, DType, Dim, Format, Graph, Node, Op, TensorType, ValueId};
 
 use crate::egraph::EGraph;
 use crate::lang::{ENode, OpInfo};
@@ -119,7 +120,10 @@ impl<'a> CostModel<'a> {
         result: &TensorType,
         (facts, product): (&StoredFacts, &Product),
     ) -> Work {
-        let mut work = product_work(self.machine, facts, product);
+        let mut work = match types {
+            [w, ..] if w.dtype == DType::I8 => bytes::product_work(self.machine, facts, product),
+            _ => product_work(self.machine, facts, product),
+        };
         if let Some(x) = types.get(usize::from(matches!(info.op, Op::Contract(_)))) {
             self.touch(&mut work, &[x], result);
         }

@@ -367,6 +367,11 @@ fn vector_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product
             work.add(Term::VectorRow, outputs);
         }
     }
+    weight_bytes(work, machine, stored, product);
+}
+
+/// The bytes of a weight that is used for a single vector.
+pub(super) fn weight_bytes(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) {
     let set = product.weight_set;
     let gbs = if set <= machine.l2_bytes {
         machine.l2_gbs

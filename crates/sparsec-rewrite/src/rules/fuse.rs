@@ -5,7 +5,7 @@
 //! order, so fused and unfused graphs round alike.
 
 use egg::Id;
-use sparsec_graph::{BinaryOp, Epilogue, Op, ScalarExpr};
+use sparsec_graph::{BinaryOp, DType, Epilogue, Op, ScalarExpr};
 
 use super::{Equal, Rule};
 use crate::egraph::{EGraph, add_op, ops_of, shape};
@@ -78,7 +78,12 @@ pub(crate) fn scalar_body(op: &Op, is_float: bool) -> Option<ScalarExpr> {
     })
 }
 
-fn body_of(egraph: &EGraph, class: Id, op: &Op) -> Option<ScalarExpr> {
+fn body_of(egraph: &EGraph, class: Id, op: &Op, operands: &[Id]) -> Option<ScalarExpr> {
+    if let (&Op::Cast(to), &[x]) = (op, operands) {
+        let from = egraph[x].data.ty.as_ref()?.dtype;
+        let whole = |dtype: DType| dtype.is_number() && !dtype.is_narrow() && dtype.small_float().is_none();
+        return (whole(from) && whole(to)).then(|| ScalarExpr::Convert(to, Box::new(ScalarExpr::Arg(0))));
+    }
     let is_float = egraph[class].data.ty.as_ref().is_some_and(|ty| ty.dtype.is_float());
     scalar_body(op, is_float).filter(|body| body.operations() > 0)
 }
@@ -101,7 +106,7 @@ fn occurrences(expr: &ScalarExpr, count: usize) -> Vec<u32> {
 
 /// `f(g(x), y)` becomes one map, with all operands inlined that only `f` uses.
 fn fuse_map(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id]) -> Vec<Equal> {
-    let Some(body) = body_of(egraph, class, &info.op) else { return Vec::new() };
+    let Some(body) = body_of(egraph, class, &info.op, operands) else { return Vec::new() };
     let used = occurrences(&body, operands.len());
     let mut chain = Chain::default();
     let mut inlined = false;
@@ -131,7 +136,7 @@ fn fuse_map(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id]) -> V
 fn longest_chain(egraph: &EGraph, class: Id) -> Option<(ScalarExpr, Vec<Id>)> {
     let mut best: Option<(ScalarExpr, Vec<Id>)> = None;
     for (_, info, operands) in ops_of(egraph, class).filter(|(_, info, _)| info.op.is_elementwise()) {
-        let Some(body) = body_of(egraph, class, &info.op) else { continue };
+        let Some(body) = body_of(egraph, class, &info.op, operands) else { continue };
         if best.as_ref().is_none_or(|(known, _)| known.operations() < body.operations()) {
             best = Some((body, operands.to_vec()));
         }
@@ -141,16 +146,17 @@ fn longest_chain(egraph: &EGraph, class: Id) -> Option<(ScalarExpr, Vec<Id>)> {
 
 /// `f(anchor(x), y)` becomes `anchor(x)` with `f` as its epilogue.
 fn fuse_epilogue(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id]) -> Vec<Equal> {
-    let Some(body) = body_of(egraph, class, &info.op) else { return Vec::new() };
+    let Some(body) = body_of(egraph, class, &info.op, operands) else { return Vec::new() };
     let used = occurrences(&body, operands.len());
     let mut equal = Vec::new();
     for (index, &x) in operands.iter().enumerate() {
         let same_type = egraph[x].data.ty == egraph[class].data.ty;
-        if !same_type || used.get(index) != Some(&egraph[x].data.uses) {
+        if shape(egraph, x) != shape(egraph, class) || used.get(index) != Some(&egraph[x].data.uses) {
             continue;
         }
         let anchors: Vec<(OpInfo, Vec<Id>)> = ops_of(egraph, x)
             .filter(|(_, info, _)| matches!(info.op, Op::Contract(_) | Op::Conv(_)) && info.format.is_none())
+            .filter(|(_, _, operands)| same_type || is_byte_weight(egraph, operands))
             .map(|(_, info, operands)| (info.clone(), operands.to_vec()))
             .collect();
         for (anchor, inputs) in anchors {
@@ -159,6 +165,12 @@ fn fuse_epilogue(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id])
         }
     }
     equal
+}
+
+/// Whether an anchor's weight is a constant of bytes: those kernels store what their epilogue gives, whatever its type.
+fn is_byte_weight(egraph: &EGraph, operands: &[Id]) -> bool {
+    let weight = operands.first().map(|&w| &egraph[w].data);
+    weight.is_some_and(|w| w.constant.is_some() && w.ty.as_ref().is_some_and(|ty| ty.dtype == DType::I8))
 }
 
 /// The anchor with `body` behind its epilogue, where operand `index` of the body is the anchor's result.

@@ -1,7 +1,7 @@
 //! Words of activations: four bytes along K.
 
 use sparsec_graph::Dim;
-use sparsec_tir::{Access, BinaryOp, Expr, Scalar, Type, load};
+use sparsec_tir::{Access, BinaryOp, CompareOp, Expr, Scalar, Type, load};
 
 use crate::context::Context;
 use crate::weight::bytes::WORD;
@@ -44,14 +44,22 @@ pub(super) fn gathered_word(b: &Activations, at: &[Expr; 4], count: usize) -> Ex
     (1..count.min(WORD)).fold(byte(0), |word, i| Expr::binary(BinaryOp::Or, word, byte(i)))
 }
 
-/// Runs `f` for each word of K: the number of the word, its first channel, and how many channels it has. The last one may
-/// have fewer.
-pub(super) fn for_each_word(c: &mut Context, channels: usize, f: &dyn Fn(&mut Context, Expr, Expr, usize)) {
-    let (whole, rest) = (channels / WORD, channels % WORD);
-    c.serial("word", Expr::int(0), Expr::int(whole as i64), 1, |c, word| {
+/// Runs `f` for `count` words of K from `from` on, as far as there are any: the number of the word, its first channel, and how
+/// many channels it has. The last one may have fewer than four.
+pub(super) fn for_each_word(
+    c: &mut Context,
+    channels: usize,
+    (from, count): (&Expr, i64),
+    f: &dyn Fn(&mut Context, Expr, Expr, usize),
+) {
+    let (whole, rest) = ((channels / WORD) as i64, channels % WORD);
+    let end = c.bind_index("end", (from.clone() + Expr::int(count)).min(Expr::int(whole)));
+    c.serial("word", from.clone(), end, 1, |c, word| {
         f(c, word.clone(), word * Expr::int(WORD as i64), WORD);
     });
     if rest > 0 {
-        f(c, Expr::int(whole as i64), Expr::int((whole * WORD) as i64), rest);
+        let has_last = Expr::compare(CompareOp::Gt, from.clone() + Expr::int(count), Expr::int(whole));
+        let last = |c: &mut Context| f(c, Expr::int(whole), Expr::int(whole * WORD as i64), rest);
+        c.branch(has_last, last, |_| {});
     }
 }

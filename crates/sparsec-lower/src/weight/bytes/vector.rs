@@ -24,7 +24,7 @@ use crate::weight::tables::{Table, declare_tables};
 pub(super) fn lower(p: &WeightProblem, weight: &ByteMatrix, target: &TargetInfo) -> Multiplication {
     // Gathering is what bounds it, so that padding costs more than narrow vectors.
     let lanes = target.lanes.min(8);
-    let stored = Words::of(weight, usize::from(lanes));
+    let stored = Words::of(weight, weight.words(), usize::from(lanes));
     let tables = vec![
         Table::of("starts", Scalar::I32, stored.starts.clone()),
         stored.offsets("columns", 1, weight.words()),
@@ -38,7 +38,7 @@ pub(super) fn lower(p: &WeightProblem, weight: &ByteMatrix, target: &TargetInfo)
     let acc = c.register("acc", Type::vector(Scalar::I32, lanes), vec![]);
     for_each_task(&mut c, p.m as i64, 1, |c, (from, to)| {
         let zero = || Expr::int(0);
-        for_each_word(c, p.channels, &|c, word, channel, count| {
+        for_each_word(c, p.channels, (&zero(), weight.words() as i64), &|c, word, channel, count| {
             let at = [zero(), channel, zero(), zero()];
             let x = if is_word_major(p) { word_of_x(&b, at) } else { gathered_word(&b, &at, count) };
             c.store(window, vec![word], x);

@@ -1,0 +1,172 @@
+//! Products of 8-bit operands, computed on their bytes.
+//!
+//! ```text
+//! sum over k of (w[m, k] - zw) * (x[k, n] - zx)
+//!   = sum over k of w'[m, k] * x'[k, n]  -  zx' * sum over k of w'[m, k]
+//!       w' = w - zw in i8, known at compile time; x' = x in u8; i8 becomes u8 by adding 128 to x and to zx
+//! ```
+//!
+//! The first sum is a contraction of `i8` and `u8`, which adds up in `i32`. The second one is a constant for each output, or
+//! the zero point times one where it is known at run time only. Zeros of `w'` are the weight's zero points, so that sparse
+//! formats leave out what contributes nothing. Nothing is rounded before the sums are scaled.
+
+use sparsec_graph::{BinaryOp, ContractSpec, DType, Graph, Node, NodeId, Op, TensorData, ValueId};
+
+use crate::PassError;
+use crate::matching::plain;
+use crate::quantised_products::{constant, numbers};
+use crate::tensor::channel_shape;
+
+/// A quantised operand before its zero point is subtracted.
+struct Quantised {
+    /// Of type `u8` or `i8`.
+    value: ValueId,
+    zero: Zero,
+}
+
+enum Zero {
+    Known(i64),
+    /// A scalar.
+    Computed(ValueId),
+}
+
+/// A product that bytes can compute.
+pub(crate) struct ByteProduct {
+    spec: ContractSpec,
+    /// The constant that the weight comes from.
+    name: String,
+    /// (outputs, inputs), the zero point subtracted.
+    weight: TensorData,
+    /// Sums of the rows of the weight.
+    sums: Vec<i64>,
+    x: Quantised,
+    /// The axis of the result along which outputs lie, and its rank.
+    axis: (usize, usize),
+}
+
+/// The product of a contraction of integers with a constant weight, where bytes hold both operands.
+pub(crate) fn byte_product(graph: &Graph, node: &Node, operands: [ValueId; 2]) -> Option<ByteProduct> {
+    let Op::Contract(spec) = &node.op else { return None };
+    let weights = operands.map(|v| constant(graph, v));
+    let (side, weight) = weights.into_iter().enumerate().find_map(|(i, w)| w.map(|w| (i, w)))?;
+    let (own, other) = if side == 0 { (&spec.lhs, &spec.rhs) } else { (&spec.rhs, &spec.lhs) };
+    let &[first, second] = own.as_slice() else { return None };
+    let is_output = |label: char| spec.out.contains(&label) && !other.contains(&label);
+    let is_input = |label: char| other.contains(&label) && !spec.out.contains(&label);
+    let turned = match () {
+        () if is_output(first) && is_input(second) => false,
+        () if is_output(second) && is_input(first) => true,
+        () => return None,
+    };
+    let (m, k) = if turned { (second, first) } else { (first, second) };
+    let weight = bytes_of(&weight, turned)?;
+    let &[outputs, inputs] = weight.shape.as_slice() else { return None };
+    let sums: Vec<i64> =
+        weight.bytes.chunks_exact(inputs).map(|row| row.iter().map(|&byte| i64::from(byte as i8)).sum()).collect();
+    // With more inputs `i32` could overflow: 255 * 128 * 2^16 is less than 2^31.
+    if inputs == 0 || outputs == 0 || inputs > 1 << 16 {
+        return None;
+    }
+    let x = quantised(graph, operands[1 - side])?;
+    let axis = (spec.out.iter().position(|&label| label == m)?, spec.out.len());
+    let spec = ContractSpec { lhs: vec![m, k], rhs: other.clone(), out: spec.out.clone() };
+    let name = source_name(graph, operands[side]).unwrap_or_else(|| format!("{}.weight", node.name));
+    Some(ByteProduct { spec, name, weight, sums, x, axis })
+}
+
+/// The name of the constant that conversions and arithmetic start from.
+fn source_name(graph: &Graph, value: ValueId) -> Option<String> {
+    match graph.constant(value) {
+        Some(constant) => Some(constant.name.clone()),
+        None => source_name(graph, *plain(graph, value)?.operands.first()?),
+    }
+}
+
+/// A matrix of integers as `i8`, transposed where `turned`; `None` where one of them is larger.
+fn bytes_of(data: &TensorData, turned: bool) -> Option<TensorData> {
+    let &[rows, cols] = data.shape.as_slice() else { return None };
+    let byte = |v: f64| (v.fract() == 0.0 && (-128.0..=127.0).contains(&v)).then_some(v as i8);
+    let bytes: Vec<i8> = numbers(data)?.into_iter().map(byte).collect::<Option<_>>()?;
+    if !turned {
+        return Some(TensorData::from_vec(DType::I8, &[rows, cols], bytes));
+    }
+    let at = |i: usize| bytes.get(i % rows * cols + i / rows).copied();
+    let bytes = (0..rows * cols).map(at).collect::<Option<Vec<i8>>>()?;
+    Some(TensorData::from_vec(DType::I8, &[cols, rows], bytes))
+}
+
+/// `x` or `x - zero point`, converted to `f32` or `i32`.
+fn quantised(graph: &Graph, value: ValueId) -> Option<Quantised> {
+    let node = plain(graph, value)?;
+    match (&node.op, node.operands.as_slice()) {
+        (Op::Binary(BinaryOp::Sub), &[x, zero]) => {
+            let value = widened(graph, x)?;
+            let one = graph.ty(zero).shape.iter().all(|d| d.is(1));
+            let zero = match constant(graph, zero) {
+                Some(data) => {
+                    let &[zero] = numbers(&data)?.as_slice() else { return None };
+                    Zero::Known((zero.fract() == 0.0).then_some(zero as i64)?)
+                }
+                None => Zero::Computed(widened(graph, zero).filter(|_| one)?),
+            };
+            Some(Quantised { value, zero })
+        }
+        _ => Some(Quantised { value: widened(graph, value)?, zero: Zero::Known(0) }),
+    }
+}
+
+/// `x` of 8 bits, where a value is nothing but its conversion to a type that holds all of it.
+fn widened(graph: &Graph, value: ValueId) -> Option<ValueId> {
+    let node = plain(graph, value)?;
+    let (Op::Cast(DType::F32 | DType::I32), &[x]) = (&node.op, node.operands.as_slice()) else { return None };
+    matches!(graph.ty(x).dtype, DType::I8 | DType::U8).then_some(x)
+}
+
+impl ByteProduct {
+    /// Appends the `i32` sums, and `bias` added to them: a number for each output, or one.
+    pub(crate) fn append(self, graph: &mut Graph, id: NodeId, bias: Option<&[i64]>) -> Result<ValueId, PassError> {
+        let name = graph.node(id).name.clone();
+        let (axis, rank) = self.axis;
+        let outputs = self.sums.len();
+        let shape = channel_shape(rank, axis, outputs);
+        let weight = graph.add_constant(self.name.clone(), self.weight);
+        let is_signed = graph.ty(self.x.value).dtype == DType::I8;
+        let x = if is_signed {
+            let sign = graph.add_constant(format!("{name}.sign"), TensorData::from_vec(DType::I8, &[], vec![i8::MIN]));
+            let moved = graph.append(Op::Binary(BinaryOp::Xor), &[self.x.value, sign], "")?;
+            graph.append(Op::Cast(DType::U8), &[moved], "")?
+        } else {
+            self.x.value
+        };
+        let mut sums = graph.append(Op::Contract(self.spec), &[weight, x], &name)?;
+        let moved = if is_signed { 128 } else { 0 };
+        let bias = |i: usize| bias.and_then(|b| b.get(i).or(b.first())).copied().unwrap_or(0);
+        let constants = |graph: &mut Graph, what: &str, shape: &[usize], values: Vec<i32>| {
+            graph.add_constant(format!("{name}.{what}"), TensorData::from_vec(DType::I32, shape, values))
+        };
+        let rows = |zero: i64| self.sums.iter().enumerate().map(move |(i, sum)| zero * sum - bias(i));
+        match self.x.zero {
+            Zero::Known(zero) => {
+                // `i32` wraps, as the sums do.
+                let start: Vec<i32> = rows(zero + moved).map(|v| v as i32).collect();
+                if start.iter().any(|&v| v != 0) {
+                    let start = constants(graph, "start", &shape, start);
+                    sums = graph.append(Op::Binary(BinaryOp::Sub), &[sums, start], "")?;
+                }
+            }
+            Zero::Computed(zero) => {
+                let zero = graph.append(Op::Cast(DType::I32), &[zero], "")?;
+                let zero = graph.append(Op::Reshape(Vec::new()), &[zero], "")?;
+                let of_rows = constants(graph, "row_sums", &shape, self.sums.iter().map(|&v| v as i32).collect());
+                let fixed: Vec<i32> = rows(moved).map(|v| v as i32).collect();
+                let mut start = graph.append(Op::Binary(BinaryOp::Mul), &[of_rows, zero], "")?;
+                if fixed.iter().any(|&v| v != 0) {
+                    let fixed = constants(graph, "start", &shape, fixed);
+                    start = graph.append(Op::Binary(BinaryOp::Add), &[start, fixed], "")?;
+                }
+                sums = graph.append(Op::Binary(BinaryOp::Sub), &[sums, start], "")?;
+            }
+        }
+        Ok(sums)
+    }
+}
