@@ -44,6 +44,15 @@ const RISCV: Machine = Machine {
     what: "code for RISC-V",
 };
 
+/// WebAssembly in Node.js; there is no libc, so the driver brings all memory.
+const WASM: Machine = Machine {
+    triple: "wasm32-unknown-unknown",
+    cpu: "generic",
+    compiler: "wasm-ld-19",
+    emulator: &["node"],
+    what: "WebAssembly",
+};
+
 /// This machine's architecture with another libc.
 #[cfg(target_arch = "x86_64")]
 const MUSL: Machine = Machine {
@@ -160,18 +169,31 @@ fn emulate(machine: &Machine, case: &Case<'_>, bytes: &[u8], values: &[f32], out
     let at = |file: &str| folder.path().join(file);
     let mut options = CompileOptions::new(Target::new(Some(machine.triple), machine.cpu).expect("known"));
     options.formats.clone_from(&case.formats);
-    options.output = Some(Output { folder: folder.path().to_path_buf(), emit: [Emit::Static, Emit::Header].into() });
+    let library = if machine.triple == WASM.triple { Emit::Shared } else { Emit::Static };
+    options.output = Some(Output { folder: folder.path().to_path_buf(), emit: [library, Emit::Header].into() });
     let name = case.name;
     let source = ModelSource::Bytes { name: name.into(), bytes: bytes.to_vec().into(), folder: None };
     sparsec::compile(source, &options, &mut Silent).expect("compiles");
-    std::fs::write(at("main.c"), program(name, case.shape, case.symbols, output)).expect("written");
     std::fs::write(at("in"), values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
+    if machine.triple == WASM.triple {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("js/run.mjs");
+        let mut node = machine.run(&script);
+        node.arg(at(&format!("{name}.wasm"))).arg(name).arg(at("in")).arg(at("out"));
+        succeed(node.args(case.shape.iter().map(ToString::to_string)));
+        return read(&at("out"));
+    }
+    std::fs::write(at("main.c"), program(name, case.shape, case.symbols, output)).expect("written");
     let library = at(&format!("lib{name}.a"));
     let mut cc = Command::new(machine.compiler);
     cc.args(["-O1", "-Wall", "-Werror", "-static", "-o"]).arg(at("main")).arg(at("main.c")).arg(library);
     succeed(&mut cc);
     succeed(machine.run(&at("main")).arg(at("in")).arg(at("out")));
-    let written = std::fs::read(at("out")).expect("written");
+    read(&at("out"))
+}
+
+/// The numbers of a file.
+fn read(file: &Path) -> Vec<f32> {
+    let written = std::fs::read(file).expect("written");
     written.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
@@ -322,5 +344,26 @@ fn networks_on_riscv() {
 fn small_models_with_musl() {
     if MUSL.is_here() {
         small_models(&MUSL);
+    }
+}
+
+#[test]
+fn small_models_in_webassembly() {
+    if WASM.is_here() {
+        small_models(&WASM);
+    }
+}
+
+#[test]
+fn every_format_in_webassembly() {
+    if WASM.is_here() {
+        every_format(&WASM);
+    }
+}
+
+#[test]
+fn networks_in_webassembly() {
+    if WASM.is_here() {
+        networks(&WASM);
     }
 }

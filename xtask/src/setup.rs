@@ -65,6 +65,18 @@ const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         purpose: Purpose::Test,
+        what: "a linker of WebAssembly",
+        packages: &["lld-19"],
+        present: || ["wasm-ld", "wasm-ld-19"].iter().any(|t| Task::new(*t, t).arg("--version").succeeds()),
+    },
+    Requirement {
+        purpose: Purpose::Test,
+        what: "Node.js",
+        packages: &["nodejs"],
+        present: || Task::new("node", "node").arg("--version").succeeds(),
+    },
+    Requirement {
+        purpose: Purpose::Test,
         what: "musl",
         packages: &["musl-tools"],
         present: || Task::new("musl-gcc", "musl-gcc").arg("--version").succeeds(),

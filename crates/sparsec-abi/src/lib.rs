@@ -75,6 +75,22 @@ pub fn constant_symbol(model: &str, index: usize) -> String {
 /// What a library that times its launches exports beside [`FUNCTIONS`], without the prefix `NAME_`.
 pub const PROFILE_FUNCTION: &str = "profile";
 
+/// Which of [`FUNCTIONS`] need a heap: targets without a libc have none of them.
+pub const HEAP_FUNCTIONS: [&str; 2] = ["create", "reserve"];
+
+/// Bytes of the context of a model whose outputs have so many dimensions together, and that times so many launches.
+#[must_use]
+pub const fn context_bytes(extents: usize, timed_launches: usize) -> u64 {
+    CONTEXT_BYTES + 8 * (extents as u64 + timed_launches as u64)
+}
+
+/// The functions that a library exports, without the prefix `NAME_`.
+#[must_use]
+pub fn exports(heap: bool, profile: bool) -> Vec<&'static str> {
+    let has = |f: &&str| heap || !HEAP_FUNCTIONS.contains(f);
+    FUNCTIONS.into_iter().filter(has).chain(profile.then_some(PROFILE_FUNCTION)).collect()
+}
+
 /// The exported functions of a model, without the prefix `NAME_`.
 pub const FUNCTIONS: [&str; 27] = [
     "abi_version",

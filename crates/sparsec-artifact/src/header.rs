@@ -7,9 +7,10 @@ use sparsec_tir::{Port, Program};
 
 use crate::symbolic;
 
-/// The header's text; `profile` declares what a library that times its launches has beside the rest.
+/// The header's text; `profile` declares what a library that times its launches has beside the rest, `heap` what only
+/// targets with a libc have.
 #[must_use]
-pub fn header(program: &Program, profile: bool) -> String {
+pub fn header(program: &Program, profile: bool, heap: bool) -> String {
     let name = &program.name;
     let mut out = String::new();
     let guard = format!("SPARSEC_MODEL_{}_H", name.to_ascii_uppercase());
@@ -18,12 +19,30 @@ pub fn header(program: &Program, profile: bool) -> String {
     let _ = write!(out, "#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n\n");
     out.push_str(&shared());
     out.push_str("\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
-    out.push_str(&MODEL.replace("NAME", name));
+    out.push_str(&sizes(program, profile).replace("NAME", name));
+    let model = MODEL.replace("@HEAP_CREATE@", if heap { HEAP_CREATE } else { "" });
+    let model = model.replace("@HEAP_RESERVE@", if heap { HEAP_RESERVE } else { "" });
+    out.push_str(&model.replace("NAME", name));
     if profile {
         out.push_str(&PROFILE.replace("NAME", name));
     }
     out.push_str("\n#ifdef __cplusplus\n}\n#endif\n\n");
     let _ = writeln!(out, "#endif /* {guard} */");
+    out
+}
+
+/// Sizes that are known, for memory that is reserved when a program is built.
+fn sizes(program: &Program, profile: bool) -> String {
+    let extents = program.outputs.iter().map(|port| port.shape.len()).sum();
+    let timed = if profile { program.launches.len() } else { 0 };
+    let bytes = sparsec_abi::context_bytes(extents, timed);
+    let mut out = format!("/* Bytes for NAME_create_in. */\n#define NAME_CONTEXT_BYTES {bytes}\n");
+    let arena = program.arena_bytes.as_ref().map_or(Some(0), sparsec_tir::Expr::as_int);
+    if let (true, Some(arena)) = (program.symbols.is_empty(), arena.and_then(|n| u64::try_from(n).ok())) {
+        let bytes = arena.next_multiple_of(sparsec_abi::MEMORY_ALIGN).saturating_add(program.scratch_bytes());
+        let _ = write!(out, "/* Bytes for NAME_set_arena, on one thread. */\n#define NAME_ARENA_BYTES {bytes}\n");
+    }
+    out.push('\n');
     out
 }
 
@@ -118,9 +137,7 @@ uint32_t NAME_abi_version(void);
 /* A sentence for a status; never null. */
 const char *NAME_status_message(int32_t status);
 
-/* Makes a context on the heap. A model without symbolic dimensions can run at once; otherwise reserve comes first. */
-int32_t NAME_create(NAME_context **context, uint32_t abi_version);
-/* Makes a context in memory of the caller: NAME_context_bytes() bytes, aligned to 8. */
+@HEAP_CREATE@/* Makes a context in memory of the caller: NAME_context_bytes() bytes, aligned to 8. */
 int32_t NAME_create_in(void *memory, size_t bytes, NAME_context **context, uint32_t abi_version);
 size_t NAME_context_bytes(void);
 /* Frees what the library allocated. Null is allowed. */
@@ -129,9 +146,7 @@ void NAME_destroy(NAME_context *context);
 /* Lends a thread pool to the context; null takes it back. Copied; `self` must live as long as the context uses it.
  * More threads need a larger arena: call this before reserve. */
 int32_t NAME_set_parallel(NAME_context *context, const sparsec_parallel *parallel);
-/* Makes room for inputs up to these dimensions, one per symbol, on the heap. */
-int32_t NAME_reserve(NAME_context *context, const int64_t *dims);
-/* Lends memory of the caller in place of reserve, aligned to 64; null takes it back. */
+@HEAP_RESERVE@/* Lends memory of the caller for intermediate results, aligned to 64; null takes it back. */
 int32_t NAME_set_arena(NAME_context *context, void *memory, size_t bytes);
 /* Bytes of arena for these dimensions and this many threads; SIZE_MAX where they are out of range. */
 size_t NAME_arena_bytes(const int64_t *dims, int32_t threads);
@@ -165,6 +180,14 @@ int32_t NAME_output_shape(const int64_t *dims, int32_t index, int64_t *shape);
  * NAME_output_shape tells the largest, which the caller makes room for, and this the one that was found; the elements
  * stand at the front of the memory, row-major in the shape that was found. */
 int32_t NAME_result_shape(const NAME_context *context, int32_t index, int64_t *shape);
+";
+
+const HEAP_CREATE: &str = r"/* Makes a context on the heap. A model without symbolic dimensions can run at once; otherwise reserve comes first. */
+int32_t NAME_create(NAME_context **context, uint32_t abi_version);
+";
+
+const HEAP_RESERVE: &str = r"/* Makes room for inputs up to these dimensions, one per symbol, on the heap. */
+int32_t NAME_reserve(NAME_context *context, const int64_t *dims);
 ";
 
 const PROFILE: &str = r"

@@ -5,7 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `libNAME.a` | code and weights, to link into a program |
-//! | `libNAME.so` | the same, to load |
+//! | `libNAME.so`, or `NAME.wasm` | the same, to load |
 //! | `NAME.h` | the C interface, self-contained |
 //! | `NAME.pc` | compiler and linker flags for pkg-config, which follow the folder wherever it goes |
 //! | `NAME.json` | the manifest: signature, sizes, formats |
@@ -30,4 +30,4 @@ mod write;
 pub use error::ArtifactError;
 pub use header::header;
 pub use manifest::{Manifest, ManifestPort, TargetInfo};
-pub use write::{ArtifactFiles, ArtifactOptions, Code, StagedWeights, stage_weights, write, write_with};
+pub use write::{ArtifactFiles, ArtifactOptions, Code, StagedWeights, stage_object, stage_weights, write, write_with};

@@ -15,8 +15,7 @@ pub(crate) fn link_shared(
     linker: Option<&str>,
 ) -> Result<(), ArtifactError> {
     let script = out.with_extension("map");
-    let functions = sparsec_abi::FUNCTIONS.iter().chain(profile.then_some(&sparsec_abi::PROFILE_FUNCTION));
-    let exports: String = functions.map(|f| format!("    {name}_{f};\n")).collect();
+    let exports: String = sparsec_abi::exports(true, profile).iter().map(|f| format!("    {name}_{f};\n")).collect();
     std::fs::write(&script, format!("{{\n  global:\n{exports}  local: *;\n}};\n"))
         .map_err(crate::error::at(&script))?;
     let driver = driver(triple, linker);
@@ -32,6 +31,26 @@ pub(crate) fn link_shared(
     command.arg("-Xlinker").arg(version_script);
     let failed = |message: String| ArtifactError::Link { command: driver.clone(), message };
     let result = command.output().map_err(|e| failed(format!("{e} (set CC to a C compiler for {triple})")))?;
+    if result.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&result.stderr);
+    Err(failed(said.trim().chars().take(2000).collect()))
+}
+
+/// Links objects to a module of WebAssembly that exports the public functions of the ABI, its memory, and where free memory
+/// begins (`__heap_base`).
+pub(crate) fn link_wasm(out: &Path, objects: &[&Path], name: &str) -> Result<(), ArtifactError> {
+    let named = std::env::var("WASM_LD").ok().filter(|v| !v.trim().is_empty());
+    let candidates = named.map_or_else(|| vec!["wasm-ld".to_owned(), "wasm-ld-19".to_owned()], |own| vec![own]);
+    let there = |tool: &&String| Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success());
+    let linker = candidates.iter().find(there);
+    let failed = |message: String| ArtifactError::Link { command: candidates.join(" or "), message };
+    let linker = linker.ok_or_else(|| failed("not found (install lld, or set WASM_LD)".to_owned()))?;
+    let mut command = Command::new(linker);
+    command.args(["--no-entry", "--stack-first", "-z", "stack-size=1048576", "--strip-all", "--export=__heap_base"]);
+    command.args(sparsec_abi::exports(false, false).iter().map(|f| format!("--export={name}_{f}")));
+    let result = command.arg("-o").arg(out).args(objects).output().map_err(|e| failed(e.to_string()))?;
     if result.status.success() {
         return Ok(());
     }

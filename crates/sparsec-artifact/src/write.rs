@@ -66,7 +66,7 @@ impl ArtifactOptions {
 pub struct ArtifactFiles {
     /// `libNAME.a`.
     pub static_library: Option<PathBuf>,
-    /// `libNAME.so`.
+    /// `libNAME.so`, or `NAME.wasm`.
     pub shared_library: Option<PathBuf>,
     /// `NAME.h`.
     pub header: Option<PathBuf>,
@@ -108,6 +108,23 @@ pub fn stage_weights(
     Ok(StagedWeights { dir: dir.to_path_buf(), temporary })
 }
 
+/// As [`stage_weights`], for targets whose objects are not ELF: with the object that the backend made.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn stage_object(dir: &Path, name: &str, object: &[u8]) -> Result<StagedWeights, ArtifactError> {
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    let temporary = tempfile::Builder::new().prefix(".sparsec-").tempdir_in(dir).map_err(at(dir))?;
+    let file = temporary.path().join(weights_file(name));
+    std::fs::write(&file, object).map_err(at(&file))?;
+    Ok(StagedWeights { dir: dir.to_path_buf(), temporary })
+}
+
+/// Whether a triple is that of WebAssembly, whose objects are no ELF, and which has no libc.
+fn is_wasm(triple: &str) -> bool {
+    triple.starts_with("wasm32")
+}
+
 fn weights_file(name: &str) -> String {
     format!("{name}_weights.o")
 }
@@ -142,7 +159,11 @@ pub fn write_with(
     let StagedWeights { dir, temporary } = weights;
     let name = &program.name;
     let triple = &options.target.triple;
-    let symbols = defined_symbols(code.object)?;
+    let heap = !is_wasm(triple);
+    let symbols = match heap {
+        true => defined_symbols(code.object)?,
+        false => sparsec_abi::exports(heap, options.profile).iter().map(|f| format!("{name}_{f}")).collect(),
+    };
     let staged = |file: &str| temporary.path().join(file);
     let put = |file: &str, bytes: &[u8]| {
         let path = staged(file);
@@ -160,7 +181,11 @@ pub fn write_with(
         finished.push(file);
         path
     };
-    if options.shared_library {
+    if options.shared_library && is_wasm(triple) {
+        let file = format!("{name}.wasm");
+        link::link_wasm(&staged(&file), &[&object_path, &constants_path], name)?;
+        files.shared_library = Some(finish(file));
+    } else if options.shared_library {
         let file = format!("lib{name}.so");
         let linker = options.linker.as_deref();
         link::link_shared(&staged(&file), &[&object_path, &constants_path], (name, options.profile), triple, linker)?;
@@ -178,7 +203,7 @@ pub fn write_with(
     }
     if options.header {
         let file = format!("{name}.h");
-        put(&file, header(program, options.profile).as_bytes())?;
+        put(&file, header(program, options.profile, heap).as_bytes())?;
         files.header = Some(finish(file));
         if options.static_library || options.shared_library {
             let file = format!("{name}.pc");

@@ -155,7 +155,7 @@ fn the_manifest_reads_back() {
 fn names_cannot_leave_the_comment() {
     let mut p = program("tiny");
     p.inputs[0].name = "x */ int main(void)\n{".into();
-    let text = header(&p, false);
+    let text = header(&p, false, true);
     let comment = text.split("#ifndef").next().expect("the banner");
     assert_eq!(comment.matches("*/").count(), 1);
     assert_eq!(comment.lines().filter(|l| l.contains("int main")).count(), 1);
@@ -163,7 +163,7 @@ fn names_cannot_leave_the_comment() {
 
 #[test]
 fn header_of_the_tiny_model() {
-    insta::assert_snapshot!(header(&program("tiny"), false));
+    insta::assert_snapshot!(header(&program("tiny"), false, true));
 }
 
 #[test]

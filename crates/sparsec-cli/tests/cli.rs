@@ -267,7 +267,7 @@ fn measurements_are_kept_and_obeyed() {
 fn versions_and_what_other_tools_need() {
     let folder = tempfile::tempdir().expect("a folder");
     let version = printed(folder.path(), &["--version"]);
-    assert!(version.contains("LLVM 19.") && version.contains("x86_64, aarch64, riscv64"), "{version}");
+    assert!(version.contains("LLVM 19.") && version.contains("x86_64, aarch64, riscv64, wasm32"), "{version}");
     let listed = printed(folder.path(), &["integrate", "prefix"]);
     let read = |file: &str| {
         assert!(listed.contains(file), "{file}: {listed}");

@@ -6,6 +6,7 @@
 //!
 //! The same program, target and options give the same bytes.
 
+mod constants;
 mod convert;
 mod dot;
 mod error;
@@ -22,6 +23,7 @@ use inkwell::context::Context;
 use inkwell::targets::{FileType, TargetTriple};
 use sparsec_tir::Program;
 
+pub use constants::emit_constants;
 pub use error::EmitError;
 pub use target::{Arch, DotProducts, Target, TargetError, architectures, llvm_version};
 
@@ -62,7 +64,8 @@ pub fn emit(program: &Program, target: &Target, options: EmitOptions) -> Result<
     module.set_triple(&TargetTriple::create(target.triple()));
     module.set_data_layout(&machine.get_target_data().get_data_layout());
     let (fma, dots) = (target.has_fma(), target.dot_products());
-    let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma, dots };
+    let (pointer_bytes, heap) = (i64::from(target.pointer_bytes()), target.has_heap());
+    let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma, dots, pointer_bytes, heap };
     let mut kernels = Vec::new();
     for k in &program.kernels {
         sparsec_tir::verify_machine(k)?;

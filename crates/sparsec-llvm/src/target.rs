@@ -47,6 +47,8 @@ pub enum Arch {
     Aarch64,
     /// RISC-V, 64 bits, with the extensions G and C.
     Riscv64,
+    /// WebAssembly with 32-bit addresses and 128-bit vectors.
+    Wasm32,
 }
 
 /// The version of LLVM that is linked: major, minor, patch.
@@ -62,13 +64,14 @@ pub fn architectures() -> Vec<&'static str> {
 }
 
 impl Arch {
-    const ALL: [Arch; 3] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64];
+    const ALL: [Arch; 4] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Wasm32];
 
     fn name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",
             Arch::Aarch64 => "aarch64",
             Arch::Riscv64 => "riscv64",
+            Arch::Wasm32 => "wasm32",
         }
     }
 }
@@ -157,6 +160,9 @@ const ARM_KNOWN: &str = "native, generic, cortex-a53, cortex-a55, cortex-a57, co
      neoverse-v2, apple-m1";
 
 const RISCV_KNOWN: &str = "generic, sifive-u54, sifive-u74";
+const WASM_KNOWN: &str = "generic";
+/// What every engine of today has.
+const WASM_FEATURES: &str = "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-globals";
 /// What Linux distributions rely on. LLVM's names of the first cores imply no more.
 const RISCV_GC: &str = "+m,+a,+f,+d,+c,+zicsr,+zifencei";
 
@@ -188,6 +194,7 @@ impl Target {
             "native" => return Err(TargetError::NotNative { triple, host }),
             "generic" if arch == Arch::X86_64 => ("x86-64-v2".to_owned(), String::new()),
             "generic" if arch == Arch::Riscv64 => ("generic-rv64".to_owned(), RISCV_GC.to_owned()),
+            "generic" if arch == Arch::Wasm32 => ("generic".to_owned(), WASM_FEATURES.to_owned()),
             core if arch == Arch::Riscv64 => (core.to_owned(), RISCV_GC.to_owned()),
             other => (other.to_owned(), String::new()),
         };
@@ -198,6 +205,8 @@ impl Target {
             // No vectors: LLVM takes them apart, four lanes to four registers.
             Arch::Riscv64 if cpu == "generic-rv64" || RISCV_KNOWN.split(", ").any(|k| k == cpu) => (128, true),
             Arch::Riscv64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: RISCV_KNOWN }),
+            Arch::Wasm32 if cpu == "generic" => (128, false),
+            Arch::Wasm32 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: WASM_KNOWN }),
             Arch::X86_64 if !features.is_empty() => {
                 let wide = has("avx512f") && has("avx512vl") && has("avx512bw") && has("avx512dq");
                 match () {
@@ -224,7 +233,7 @@ impl Target {
                 mixed_sign: any(ARM_MIXED_DOT, "i8mm"),
                 ..DotProducts::default()
             },
-            Arch::Riscv64 => DotProducts::default(),
+            Arch::Riscv64 | Arch::Wasm32 => DotProducts::default(),
         };
         Ok(Target { triple, cpu, features, arch, vector_bits, fma, dots })
     }
@@ -265,6 +274,24 @@ impl Target {
         (self.vector_bits as usize / 8 / scalar.size()) as u16
     }
 
+    /// Bytes of a pointer: 8 or 4.
+    #[must_use]
+    pub fn pointer_bytes(&self) -> u32 {
+        if self.arch == Arch::Wasm32 { 4 } else { 8 }
+    }
+
+    /// Whether there is a libc with a heap. Where there is none, callers bring all memory.
+    #[must_use]
+    pub fn has_heap(&self) -> bool {
+        self.arch != Arch::Wasm32
+    }
+
+    /// Whether objects are ELF.
+    #[must_use]
+    pub fn is_elf(&self) -> bool {
+        self.arch != Arch::Wasm32
+    }
+
     /// Number of vector registers that code can name: 16 or 32.
     #[must_use]
     pub fn vector_registers(&self) -> u32 {
@@ -296,7 +323,7 @@ impl Target {
                 &self.cpu,
                 &self.features,
                 OptimizationLevel::Default,
-                RelocMode::PIC,
+                if self.arch == Arch::Wasm32 { RelocMode::Static } else { RelocMode::PIC },
                 CodeModel::Small,
             )
             .ok_or_else(|| fail("LLVM has no such machine".to_owned()))
@@ -310,6 +337,7 @@ fn initialize() {
         LlvmTarget::initialize_x86(&config);
         LlvmTarget::initialize_aarch64(&config);
         LlvmTarget::initialize_riscv(&config);
+        LlvmTarget::initialize_webassembly(&config);
     });
 }
 
@@ -334,7 +362,8 @@ fn arch_of(triple: &str) -> Result<Arch, TargetError> {
         "x86_64" | "amd64" => Arch::X86_64,
         "aarch64" | "arm64" => Arch::Aarch64,
         "riscv64" => Arch::Riscv64,
-        _ => return fail("the architectures are x86_64, aarch64 and riscv64"),
+        "wasm32" if triple.contains("-unknown") => return Ok(Arch::Wasm32),
+        _ => return fail("the architectures are x86_64, aarch64, riscv64 and wasm32-unknown-unknown"),
     };
     if ["windows", "darwin", "macos", "ios", "wasm"].iter().any(|os| triple.contains(os)) {
         return fail("only ELF systems (Linux and the like) are supported");

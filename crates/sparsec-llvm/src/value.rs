@@ -89,9 +89,18 @@ pub(crate) struct Cx<'c> {
     pub(crate) fma: bool,
     /// What the target has for dot products of bytes.
     pub(crate) dots: DotProducts,
+    /// Bytes of a pointer.
+    pub(crate) pointer_bytes: i64,
+    /// Whether there are `malloc` and `free`.
+    pub(crate) heap: bool,
 }
 
 impl<'c> Cx<'c> {
+    /// C's `size_t`.
+    pub(crate) fn size_type(&self) -> IntType<'c> {
+        if self.pointer_bytes == 4 { self.context.i32_type() } else { self.i64() }
+    }
+
     pub(crate) fn i64(&self) -> IntType<'c> {
         self.context.i64_type()
     }

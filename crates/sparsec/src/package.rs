@@ -29,6 +29,13 @@ pub(crate) fn stage_weights(
     options: &CompileOptions,
 ) -> Result<Option<StagedWeights>, CompileError> {
     let Some(output) = &options.output else { return Ok(None) };
+    if !options.target.is_elf() {
+        let object = sparsec_llvm::emit_constants(program, data, &options.target)
+            .map_err(|source| CompileError::Emit { model: label.to_owned(), source })?;
+        return sparsec_artifact::stage_object(&output.folder, &program.name, &object)
+            .map(Some)
+            .map_err(|source| CompileError::Package { model: label.to_owned(), source });
+    }
     sparsec_artifact::stage_weights(&output.folder, program, data, options.target.triple())
         .map(Some)
         .map_err(|source| CompileError::Package { model: label.to_owned(), source })

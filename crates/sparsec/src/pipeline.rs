@@ -366,8 +366,8 @@ pub(crate) fn family(target: &Target) -> &'static str {
     match (target.arch(), target.vector_bits()) {
         (Arch::X86_64, 512) => "x86-64-v4",
         (Arch::X86_64, 256) => "x86-64-v3",
-        // A narrow machine, as RISC-V without vectors is.
-        (Arch::X86_64, _) | (Arch::Riscv64, _) => "x86-64-v2",
+        // Narrow machines, as RISC-V without vectors is.
+        (Arch::X86_64 | Arch::Riscv64 | Arch::Wasm32, _) => "x86-64-v2",
         (Arch::Aarch64, _) => "neoverse",
     }
 }

@@ -10,14 +10,29 @@ use super::function::{Fun, Seen};
 use super::symbolic::Symbolic;
 use crate::error::{Emit, invalid};
 
-/// Byte offsets in `sparsec_tensor`, and its size.
-pub(super) mod tensor {
-    pub(in crate::glue) const DATA: i64 = 0;
-    pub(super) const SHAPE: i64 = 8;
-    pub(super) const STRIDES: i64 = 16;
-    pub(super) const RANK: i64 = 24;
-    pub(super) const DTYPE: i64 = 28;
-    pub(in crate::glue) const SIZE: i64 = 32;
+/// Byte offsets in `sparsec_tensor`, and its size: three pointers and two numbers of 32 bits.
+pub(super) struct TensorLayout {
+    pub(super) data: i64,
+    shape: i64,
+    strides: i64,
+    rank: i64,
+    dtype: i64,
+    pub(super) size: i64,
+}
+
+impl TensorLayout {
+    /// The layout for pointers of so many bytes.
+    pub(super) fn new(pointer: i64) -> Self {
+        let numbers = 3 * pointer;
+        TensorLayout {
+            data: 0,
+            shape: pointer,
+            strides: 2 * pointer,
+            rank: numbers,
+            dtype: numbers + 4,
+            size: numbers + 8,
+        }
+    }
 }
 
 /// The symbol that an extent defines, and how many times it is taken: `s` or `32 * s`.
@@ -35,6 +50,11 @@ pub(super) fn multiple_of(extent: &Expr) -> Option<(ParamId, i64)> {
 }
 
 impl<'c> Glue<'_, 'c> {
+    /// Where the fields of a tensor lie on this target.
+    pub(super) fn tensor(&self) -> TensorLayout {
+        TensorLayout::new(self.cx.pointer_bytes)
+    }
+
     /// `int32_t infer(const sparsec_tensor* inputs, int64_t* dims, int64_t* bytes)`: checks the inputs, and tells the
     /// symbols' values and the size of each input. Exported without the sizes as `infer_dims`.
     pub(super) fn emit_infer(&self, constraints: Option<FunctionValue<'c>>) -> Emit<FunctionValue<'c>> {
@@ -48,7 +68,7 @@ impl<'c> Glue<'_, 'c> {
         let mut symbols: Vec<Option<IntValue<'c>>> = vec![None; self.program.symbols.len()];
         let mut later: Vec<(&Expr, IntValue<'c>)> = Vec::new();
         for (i, port) in self.program.inputs.iter().enumerate() {
-            let given = cx.byte_address(inputs, cx.int(i as i64 * tensor::SIZE))?;
+            let given = cx.byte_address(inputs, cx.int(i as i64 * self.tensor().size))?;
             let extents = self.load_extents(&mut f, given, port)?;
             for (e, extent) in port.shape.iter().zip(&extents) {
                 match e {
@@ -144,7 +164,7 @@ impl<'c> Glue<'_, 'c> {
         }
         let symbols = self.load_dims(&mut f, dims)?;
         for (i, port) in self.program.outputs.iter().enumerate() {
-            let given = cx.byte_address(outputs, cx.int(i as i64 * tensor::SIZE))?;
+            let given = cx.byte_address(outputs, cx.int(i as i64 * self.tensor().size))?;
             let extents = self.load_extents(&mut f, given, port)?;
             let expected = self.extents(&mut f, port, &symbols)?;
             for (extent, expected) in extents.iter().zip(&expected) {
@@ -159,15 +179,15 @@ impl<'c> Glue<'_, 'c> {
 
     /// Checks rank and element type, and loads the extents, each checked to be a dimension.
     fn load_extents(&self, f: &mut Fun<'_, 'c>, given: PointerValue<'c>, port: &Port) -> Emit<Vec<IntValue<'c>>> {
-        let rank = f.load_i32(given, tensor::RANK)?;
+        let rank = f.load_i32(given, self.tensor().rank)?;
         let good = f.compare(IntPredicate::EQ, rank, f.i32(port.shape.len() as i64))?;
         f.require(good, Status::Rank)?;
-        let dtype = f.load_i32(given, tensor::DTYPE)?;
+        let dtype = f.load_i32(given, self.tensor().dtype)?;
         let good = f.compare(IntPredicate::EQ, dtype, f.i32(i64::from(Self::dtype(port)?)))?;
         f.require(good, Status::Dtype)?;
         let mut extents = Vec::new();
         if !port.shape.is_empty() {
-            let shape = f.load_pointer(given, tensor::SHAPE)?;
+            let shape = f.load_pointer(given, self.tensor().shape)?;
             f.require_pointer(shape)?;
             for d in 0..port.shape.len() {
                 let extent = f.load_i64(shape, d as i64 * 8)?;
@@ -198,7 +218,7 @@ impl<'c> Glue<'_, 'c> {
         let size = eval.product(elements, cx.int(port.elem.size() as i64))?;
         f.require(eval.fits()?, Status::TooLarge)?;
         if !extents.is_empty() {
-            let told = f.load_pointer(given, tensor::STRIDES)?;
+            let told = f.load_pointer(given, self.tensor().strides)?;
             let present = cx.builder.build_is_not_null(told, "")?;
             f.when(present, |f| {
                 for (d, (extent, expected)) in extents.iter().zip(&strides).enumerate() {
@@ -211,7 +231,7 @@ impl<'c> Glue<'_, 'c> {
                 Ok(())
             })?;
         }
-        let data = f.load_pointer(given, tensor::DATA)?;
+        let data = f.load_pointer(given, self.tensor().data)?;
         let there = cx.builder.build_is_not_null(data, "")?;
         let empty = f.compare(IntPredicate::EQ, size, cx.int(0))?;
         let good = cx.builder.build_or(there, empty, "")?;

@@ -38,7 +38,8 @@ impl<'c> Glue<'_, 'c> {
         let total = eval.sum(rounded, scratch)?;
         f.require(eval.fits()?, Status::TooLarge)?;
         // Room for the alignment of what malloc returns, below the largest positive size.
-        let good = f.compare(IntPredicate::ULE, total, cx.int(i64::MAX - 4096))?;
+        let largest = if cx.pointer_bytes == 4 { i64::from(i32::MAX) } else { i64::MAX };
+        let good = f.compare(IntPredicate::ULE, total, cx.int(largest - 4096))?;
         f.require(good, Status::TooLarge)?;
         f.store(total, out, 0)?;
         f.finish_ok()
@@ -50,9 +51,11 @@ impl<'c> Glue<'_, 'c> {
     }
 
     pub(super) fn emit_contexts(&self, need: FunctionValue<'c>) -> Emit<()> {
-        let reserve = self.emit_reserve(need)?;
         let destroy = self.emit_destroy()?;
-        self.emit_create(reserve, destroy)?;
+        if self.cx.heap {
+            let reserve = self.emit_reserve(need)?;
+            self.emit_create(reserve, destroy)?;
+        }
         self.emit_create_in()?;
         self.emit_set_parallel()?;
         self.emit_set_arena()?;
@@ -88,9 +91,10 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let i32_type = cx.context.i32_type();
-        let params = [p.into(), cx.i64().into(), p.into(), i32_type.into()];
+        let params = [p.into(), cx.size_type().into(), p.into(), i32_type.into()];
         let mut f = Fun::status(cx, &self.name("create_in"), Seen::Exported, &params);
         let (memory, bytes, out, version) = (f.pointer(0)?, f.int(1)?, f.pointer(2)?, f.int(3)?);
+        let bytes = cx.builder.build_int_z_extend_or_bit_cast(bytes, cx.i64(), "")?;
         f.require_pointer(out)?;
         f.store(f.null(), out, 0)?;
         self.require_version(&mut f, version)?;
@@ -112,6 +116,9 @@ impl<'c> Glue<'_, 'c> {
         let context = f.pointer(0)?;
         let given = cx.builder.build_is_not_null(context, "")?;
         f.when(given, |f| {
+            if !cx.heap {
+                return Ok(());
+            }
             self.free(f, f.load_pointer(context, field::ARENA_RAW)?)?;
             let owned = f.load_i32(context, field::OWNED)?;
             let owned = f.compare(IntPredicate::NE, owned, f.i32(0))?;
@@ -133,8 +140,10 @@ impl<'c> Glue<'_, 'c> {
             f.store(f.i32(1), context, field::THREADS)?;
             self.cx.builder.build_return(Some(&f.i32(0)))?;
             self.cx.builder.position_at_end(set);
-            let (this, threads, parallel_for) =
-                (f.load_pointer(pool, 0)?, f.load_i32(pool, 8)?, f.load_pointer(pool, 16)?);
+            let (this, threads, parallel_for) = {
+                let pointer = self.cx.pointer_bytes;
+                (f.load_pointer(pool, 0)?, f.load_i32(pool, pointer)?, f.load_pointer(pool, 2 * pointer)?)
+            };
             f.require_pointer(parallel_for)?;
             let less = self.cx.builder.build_int_sub(threads, f.i32(1), "")?;
             let good = f.compare(IntPredicate::ULT, less, f.i32(i64::from(MAX_THREADS)))?;
@@ -150,13 +159,16 @@ impl<'c> Glue<'_, 'c> {
     fn emit_set_arena(&self) -> Emit<()> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
-        let params = [p.into(), p.into(), cx.i64().into()];
+        let params = [p.into(), p.into(), cx.size_type().into()];
         let inner = {
             let mut f = Fun::status(cx, &self.name("set_arena_held"), Seen::Internal, &params);
             let (context, memory, bytes) = (f.pointer(0)?, f.pointer(1)?, f.int(2)?);
+            let bytes = cx.builder.build_int_z_extend_or_bit_cast(bytes, cx.i64(), "")?;
             let aligned = f.aligned(memory, MEMORY_ALIGN)?;
             f.require(aligned, Status::Alignment)?;
-            self.free(&f, f.load_pointer(context, field::ARENA_RAW)?)?;
+            if cx.heap {
+                self.free(&f, f.load_pointer(context, field::ARENA_RAW)?)?;
+            }
             f.store(f.null(), context, field::ARENA_RAW)?;
             f.store(memory, context, field::ARENA)?;
             let none = cx.builder.build_is_null(memory, "")?;
@@ -206,11 +218,11 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let params = [p.into(), cx.context.i32_type().into()];
-        let f = Fun::new(cx, &self.name("arena_bytes"), Seen::Exported, &params, Some(cx.i64().into()));
+        let f = Fun::new(cx, &self.name("arena_bytes"), Seen::Exported, &params, Some(cx.size_type().into()));
         let out = f.stack(1)?;
         f.store(cx.int(-1), out, 0)?;
         f.call_int(need, &[f.param(0)?, f.param(1)?, out.into()])?;
-        let bytes = f.load_i64(out, 0)?;
+        let bytes = cx.builder.build_int_truncate_or_bit_cast(f.load_i64(out, 0)?, cx.size_type(), "")?;
         f.finish(Some(bytes.into()))?;
         Ok(())
     }

@@ -74,8 +74,8 @@ mod field {
 impl Glue<'_, '_> {
     /// Bytes of a context.
     fn context_bytes(&self) -> i64 {
-        let extents: usize = self.program.outputs.iter().map(|port| port.shape.len()).sum();
-        self.result_shape(0) + extents as i64 * 8
+        let extents = self.program.outputs.iter().map(|port| port.shape.len()).sum();
+        sparsec_abi::context_bytes(extents, if self.profile { self.program.launches.len() } else { 0 }) as i64
     }
 
     /// Byte offset in a context of the extents that output `index` got in the last run, `i64` each. They lie behind the
@@ -94,6 +94,9 @@ impl Glue<'_, '_> {
     /// What the glue relies on.
     fn verify(&self) -> Emit<()> {
         let p = self.program;
+        if self.profile && !self.cx.heap {
+            return invalid("times can't be taken on a target without a libc");
+        }
         if !is_identifier(&p.name) {
             return invalid("the name is not an identifier of C");
         }

@@ -18,7 +18,7 @@ impl<'c> Glue<'_, 'c> {
         let program = self.program;
         let i32_type = cx.context.i32_type();
         self.emit_number("abi_version", i32_type.const_int(u64::from(ABI_VERSION), false))?;
-        self.emit_number("context_bytes", cx.int(self.context_bytes()))?;
+        self.emit_number("context_bytes", cx.size_type().const_int(self.context_bytes() as u64, false))?;
 
         let mut messages: Vec<_> = Status::ALL.iter().map(|s| self.text(s.message())).collect();
         messages.push(self.text("unknown status"));

@@ -8,7 +8,6 @@ use inkwell::{AddressSpace, GlobalVisibility, IntPredicate};
 use sparsec_abi::Status;
 use sparsec_tir::{Argument, Expr, FindStep, Location, LoopStep, Step, TripCount};
 
-use super::check::tensor;
 use super::function::{Fun, Seen};
 use super::profile::Clock;
 use super::symbolic::Symbolic;
@@ -79,7 +78,8 @@ impl<'c> Glue<'_, 'c> {
         f.require(good, Status::Arena)?;
 
         let load_all = |f: &Fun<'_, 'c>, tensors, count: usize| -> Emit<Vec<PointerValue<'c>>> {
-            (0..count as i64).map(|i| f.load_pointer(tensors, i * tensor::SIZE + tensor::DATA)).collect()
+            let layout = self.tensor();
+            (0..count as i64).map(|i| f.load_pointer(tensors, i * layout.size + layout.data)).collect()
         };
         let mut symbols = Vec::new();
         for s in 0..program.symbols.len() as i64 {
@@ -296,7 +296,7 @@ impl<'c> Glue<'_, 'c> {
             values.push(value);
         }
         for (i, location) in launch.arguments.iter().enumerate() {
-            f.store(self.address(location, places)?, places.buffers, i as i64 * 8)?;
+            f.store(self.address(location, places)?, places.buffers, i as i64 * cx.pointer_bytes)?;
         }
         let function = function.as_global_value().as_pointer_value();
         match kernel.parallel_loop() {

@@ -1,5 +1,6 @@
 //! Expressions over the model's symbols (or over a kernel's params) as code.
 
+use inkwell::IntPredicate;
 use inkwell::values::{BasicValueEnum, IntValue};
 use sparsec_tir::{BinaryOp, Expr, Type};
 
@@ -75,6 +76,9 @@ impl<'a, 'c> Symbolic<'a, 'c> {
     }
 
     fn checked(&mut self, name: &str, x: IntValue<'c>, y: IntValue<'c>) -> Emit<IntValue<'c>> {
+        if self.cx.pointer_bytes == 4 && name == "llvm.smul.with.overflow" {
+            return self.narrow_product(x, y);
+        }
         let b = &self.cx.builder;
         let pair = self.cx.intrinsic_value(name, &[self.cx.i64().into()], &[x.into(), y.into()])?;
         let BasicValueEnum::StructValue(pair) = pair else {
@@ -82,10 +86,27 @@ impl<'a, 'c> Symbolic<'a, 'c> {
         };
         let value = b.build_extract_value(pair, 0, "")?.into_int_value();
         let overflow = b.build_extract_value(pair, 1, "")?.into_int_value();
+        self.remember(overflow)?;
+        Ok(value)
+    }
+
+    /// `x * y` where addresses have 32 bits: there, a check of 64 bits is a call into a library that need not be. Factors
+    /// beyond 32 bits count as what does not fit: nothing that large can be in memory.
+    fn narrow_product(&mut self, x: IntValue<'c>, y: IntValue<'c>) -> Emit<IntValue<'c>> {
+        for factor in [x, y] {
+            let b = &self.cx.builder;
+            let moved = b.build_int_add(factor, self.cx.int(1 << 31), "")?;
+            let wide = b.build_int_compare(IntPredicate::UGT, moved, self.cx.int(1 << 32), "")?;
+            self.remember(wide)?;
+        }
+        Ok(self.cx.builder.build_int_mul(x, y, "")?)
+    }
+
+    fn remember(&mut self, overflow: IntValue<'c>) -> Emit<()> {
         self.overflow = Some(match self.overflow {
-            Some(o) => b.build_or(o, overflow, "")?,
+            Some(o) => self.cx.builder.build_or(o, overflow, "")?,
             None => overflow,
         });
-        Ok(value)
+        Ok(())
     }
 }
