@@ -127,9 +127,9 @@ pub(crate) fn read(tensor: &mut TensorProto, files: &mut ExternalFiles) -> Resul
     })
 }
 
-/// Bytes that texts of one tensor may take, as many times as those that they have in the file: padding makes the longest of them the
-/// width of all.
-const MAX_PADDING: usize = 1 << 10;
+/// Padding makes the longest text the width of all: they may take so many times the bytes that they have in the file, or so
+/// many bytes where that is more.
+const MAX_PADDING: (usize, usize) = (64, 1 << 26);
 
 fn texts(tensor: &mut TensorProto, shape: &[usize], elements: usize) -> Result<TensorData, TensorError> {
     let found = tensor.string_data.len();
@@ -140,7 +140,7 @@ fn texts(tensor: &mut TensorProto, shape: &[usize], elements: usize) -> Result<T
     let bytes: Vec<&[u8]> = tensor.string_data.iter().map(AsRef::as_ref).collect();
     let (sum, longest) =
         (bytes.iter().map(|t| t.len()).sum::<usize>(), bytes.iter().map(|t| t.len()).max().unwrap_or(0));
-    if longest.saturating_mul(elements) > (sum + elements).saturating_mul(MAX_PADDING) {
+    if longest.saturating_mul(elements) > (sum + elements).saturating_mul(MAX_PADDING.0).max(MAX_PADDING.1) {
         return Err(TensorError::Form("texts of so different lengths are not supported"));
     }
     if bytes.iter().any(|t| std::str::from_utf8(t).is_err()) {

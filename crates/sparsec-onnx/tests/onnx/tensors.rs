@@ -134,6 +134,12 @@ fn shapes_must_match_the_data() {
     assert!(
         Model::new(13).tensor(text).output("w").error().contains("[1] of string takes 1 elements, but 0 are stored")
     );
+    let mut texts = vec![Vec::new(); 1 << 16];
+    texts[0] = vec![b'a'; 1 << 16];
+    let uneven = TensorProto { string_data: texts, ..weight(DataType::STRING, &[1 << 16]) };
+    assert!(Model::new(13).tensor(uneven).output("w").error().contains("texts of so different lengths"));
+    let bytes = TensorProto { string_data: vec![vec![0xff]], ..weight(DataType::STRING, &[1]) };
+    assert!(Model::new(13).tensor(bytes).output("w").error().contains("not UTF-8"));
     let unknown = TensorProto { data_type: 99, ..weight(DataType::FLOAT, &[1]) };
     assert!(Model::new(13).tensor(unknown).output("w").error().contains("element type 99 is not supported"));
 }
