@@ -179,6 +179,32 @@ fn minimal_filtering() {
     }
 }
 
+/// High windows, filtered along the rows of the image: strides, strips that hang over the edge, paddings, blocks of vectors.
+#[test]
+fn high_windows() {
+    for (x, w, attrs) in [
+        ("n, 3, 31, 64", "20, 3, 7, 7", "strides [2, 2] pads [(3, 3), (3, 3)] dilations [1, 1]"),
+        ("n, 3, 24, 190", "16, 3, 7, 7", "strides [2, 2] pads [(3, 2), (3, 3)] dilations [1, 1]"),
+        ("n, 2, 16, 31", "17, 2, 5, 3", "strides [1, 2] pads [(2, 2), (0, 1)] dilations [1, 1]"),
+        ("n, 1, 12, 64", "24, 1, 5, 5", "strides [1, 1] pads [(4, 0), (2, 2)] dilations [1, 1]"),
+        ("n, 4, 48, 40", "16, 4, 11, 1", "strides [3, 3] pads [(0, 0), (0, 0)] dilations [1, 1]"),
+        ("n, 2, 22, 48", "18, 2, 6, 3", "strides [2, 1] pads [(0, 9), (9, 0)] dilations [1, 2]"),
+    ] {
+        let m = w.split(',').next().unwrap_or_default();
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": f32[{x}]
+  const %1 "w": f32[{w}] random(seed=5, density=1.0)
+  const %2 "b": f32[{m}] random(seed=6, density=1.0)
+  %3 = conv (%0, %1, %2) {attrs} groups 1 epilogue relu(acc) () format dense
+  output "y" = %3
+}}"#
+        );
+        let lowered = check(&text, &[("n", 2)]);
+        assert!(lowered.iter().any(|name| name.ends_with("toom_cook")), "{x} {w} {attrs}: {lowered:?}");
+    }
+}
+
 #[test]
 fn convolutions_of_unknown_size() {
     let attrs = "strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1";

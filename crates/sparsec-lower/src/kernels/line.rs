@@ -5,7 +5,7 @@
 //! the difference.
 
 use sparsec_graph::Dim;
-use sparsec_tir::{BufferId, BufferKind, CompareOp, Expr, ReduceOp, RegisterId, Scalar, Type};
+use sparsec_tir::{Access, BufferId, BufferKind, CompareOp, Expr, ReduceOp, RegisterId, Scalar, Stmt, Type};
 
 use crate::context::Context;
 use crate::target::TargetInfo;
@@ -33,6 +33,19 @@ impl AxisView {
     }
 }
 
+/// Vectors of lines that lie side by side which a task takes at once, so that several sums are in flight and whole cache lines
+/// are read...
+const WIDE: u16 = 2;
+/// ...where that leaves so many tasks.
+const TASKS: i64 = 4;
+/// Targets with more lanes have a lane for each thread.
+const MOST_LANES: u16 = 16;
+/// Places of a line to be asked for ahead of the one that is read: other threads may have written them, and they lie
+/// further apart than hardware prefetchers follow.
+const AHEAD: i64 = 16;
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// The lines that one iteration of the parallel loop works on.
 pub(crate) struct Line {
     along: bool,
@@ -46,7 +59,10 @@ pub(crate) struct Line {
 impl Line {
     /// Runs `f` for each line (or each vector of lines) in parallel.
     pub(crate) fn for_each(c: &mut Context, view: &AxisView, target: &TargetInfo, f: impl FnOnce(&mut Context, &Line)) {
-        let (along, lanes) = (view.along(), target.lanes);
+        let along = view.along();
+        let tasks = view.outer.as_const().unwrap_or(1).saturating_mul(view.inner.as_const().unwrap_or(0));
+        let wide = !along && target.lanes <= MOST_LANES && tasks >= TASKS * i64::from(WIDE * target.lanes);
+        let lanes = if wide { WIDE * target.lanes } else { target.lanes };
         let vectors = view.inner.ceil_div(&Dim::constant(i64::from(lanes)));
         let (len, inner) = (c.dim(&view.len), c.dim(&view.inner));
         if along {
@@ -89,11 +105,35 @@ impl Line {
             });
             return;
         }
+        c.serial("j", Expr::int(0), self.len.clone(), 1, |c, j| self.at(c, &j, f));
+    }
+
+    /// [`Line::walk`], which asks ahead for the elements of `from`, of `size` bytes each, where they are read for the first
+    /// time.
+    pub(crate) fn walk_first(
+        &self,
+        c: &mut Context,
+        (from, size): (BufferId, usize),
+        f: impl FnOnce(&mut Context, Vec<Expr>, Expr, Option<Expr>),
+    ) {
+        if self.along {
+            return self.walk(c, f);
+        }
         c.serial("j", Expr::int(0), self.len.clone(), 1, |c, j| {
-            let active = self.inner.clone() - self.first_inner.clone();
-            c.vector(self.lanes, Some(active), |c, l| {
-                f(c, vec![self.outer.clone(), j.clone(), self.first_inner.clone() + l], j, None);
-            });
+            for first in (0..usize::from(self.lanes)).step_by((CACHE_LINE / size).max(1)) {
+                let inner = self.first_inner.clone() + Expr::int(first as i64);
+                let ahead = j.clone() + Expr::int(AHEAD);
+                c.push(Stmt::Prefetch(Access::element(from, vec![self.outer.clone(), ahead, inner])));
+            }
+            self.at(c, &j, f);
+        });
+    }
+
+    /// Runs `f` at place `j` of lines that lie side by side.
+    fn at(&self, c: &mut Context, j: &Expr, f: impl FnOnce(&mut Context, Vec<Expr>, Expr, Option<Expr>)) {
+        let active = self.inner.clone() - self.first_inner.clone();
+        c.vector(self.lanes, Some(active), |c, l| {
+            f(c, vec![self.outer.clone(), j.clone(), self.first_inner.clone() + l], j.clone(), None);
         });
     }
 

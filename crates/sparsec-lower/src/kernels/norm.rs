@@ -20,7 +20,7 @@ pub(crate) fn layer_norm_kernel(elem: Scalar, epsilon: f64, view: &AxisView, tar
     Line::for_each(&mut c, view, target, |c, line| {
         let sum = line.register(c, "sum", elem);
         line.fill(c, sum, zero());
-        line.walk(c, |c, index, _, inside| {
+        line.walk_first(c, (x, elem.size()), |c, index, _, inside| {
             c.set(sum, vec![], Expr::Reg(sum, vec![]) + guarded(inside, load(x, index), zero()));
         });
         let total = line.total(c, sum, ReduceOp::Add, elem);

@@ -305,7 +305,8 @@ impl Geometry {
     }
 
     /// In how many shares the outputs of a tile are computed, so that a small image keeps several threads busy. Each share
-    /// packs the window anew, which may cost it a 25th of its time.
+    /// packs the window anew, which may cost it a 16th of its time. An odd number of tasks would leave one of two threads
+    /// idle while the last one runs.
     pub(crate) fn shares(&self, problem: &WeightProblem) -> usize {
         /// Tasks that keep a few threads evenly busy.
         const TASKS: usize = 8;
@@ -314,8 +315,9 @@ impl Geometry {
         let batch = extent(problem, 0).unwrap_or(NOMINAL_EXTENT);
         let tasks = batch * self.tiles(problem);
         let products = problem.m as f64 * problem.k() as f64 * problem.density * self.vectors as f64;
-        let affordable = 1.0 + products / (25.0 * self.pack_cycles(problem)).max(1.0);
-        TASKS.div_ceil(tasks).min(affordable as usize).min(problem.m / OUTPUTS).max(1)
+        let affordable = 1.0 + products / (16.0 * self.pack_cycles(problem)).max(1.0);
+        let shares = TASKS.div_ceil(tasks).min(affordable as usize).min(problem.m / OUTPUTS).max(1);
+        if tasks % 2 == 1 && shares > 1 { shares - shares % 2 } else { shares }
     }
 
     /// Tiles of an image.

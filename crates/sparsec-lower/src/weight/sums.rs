@@ -98,7 +98,7 @@ impl<'a> Sums<'a> {
                 c.unroll("line", pixels.div_ceil(LINE as usize) as u32, |c, line| {
                     let col = tile.col.clone() + line * Expr::int(LINE);
                     let at = [tile.batch.clone(), self.row(&r), tile.row.clone(), col];
-                    prefetch_pixel(c, self.problem, b, &at);
+                    prefetch_pixel(c, self.problem, &b.activations, &at);
                 });
             });
         };

@@ -337,12 +337,12 @@ pub(crate) fn arg_index(view: &View, at: &[Expr; 4]) -> Vec<Expr> {
 }
 
 /// Asks for the memory that [`store_pixel`] will touch.
-pub(crate) fn prefetch_pixel(c: &mut Context, p: &WeightProblem, b: &Buffers, at: &[Expr; 4]) {
+pub(crate) fn prefetch_pixel(c: &mut Context, p: &WeightProblem, b: &Activations, at: &[Expr; 4]) {
     let unit = |view: &View| view.strides[3].is(1);
     if unit(&p.y) {
-        c.push(Stmt::Prefetch(Access::element(b.activations.y, at.to_vec())));
+        c.push(Stmt::Prefetch(Access::element(b.y, at.to_vec())));
     }
-    for (view, &arg) in p.args.iter().zip(&b.activations.args) {
+    for (view, &arg) in p.args.iter().zip(&b.args) {
         if unit(view) {
             c.push(Stmt::Prefetch(Access::element(arg, arg_index(view, at))));
         }

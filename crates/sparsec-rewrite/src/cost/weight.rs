@@ -140,7 +140,7 @@ pub(crate) fn product_work(machine: &Machine, stored: &StoredFacts, product: &Pr
 /// vector with one or two pixels only those are computed.
 fn dense_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) {
     let (image, lanes) = (&product.image, machine.lanes());
-    if winograd_work(work, machine, stored, product) {
+    if winograd_work(work, machine, stored, product) || filtered_work(work, machine, product) {
         return;
     }
     let pixels = (image.extents.0 * image.extents.1) as f64;
@@ -205,6 +205,45 @@ fn winograd_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, produ
     let weight = stored.bytes * 16.0 / 9.0;
     bytes(work, machine, weight, product.weight_set.max(weight));
     bytes(work, machine, weight * (pieces - 1.0), weight);
+    true
+}
+
+/// High windows by minimal filtering along the rows of the image; tells whether this is one that is computed so.
+fn filtered_work(work: &mut Work, machine: &Machine, product: &Product) -> bool {
+    const STRIP: usize = 4;
+    let (image, lanes) = (&product.image, machine.vector_lanes as usize);
+    let (high, wide) = image.windows;
+    let (rows, cols) = image.extents;
+    let (height, most) = if machine.vector_registers >= 32 { (8, 3) } else { (6, 2) };
+    let taps = high.kernel.div_ceil(high.stride);
+    if high.kernel < 5 || high.dilation != 1 || image.outputs < 16 || !(3..=5).contains(&taps) {
+        return false;
+    }
+    let phases = high.stride.min(high.kernel);
+    let full = high.kernel - (taps - 1) * high.stride;
+    let steps = ((STRIP + taps - 2) * phases + full) * image.channels;
+    let (width, strips) = (cols.next_multiple_of(lanes), rows.div_ceil(STRIP));
+    let direct = STRIP * high.kernel * image.channels * cols * rows;
+    let budget = 4.0 * machine.l1_bytes;
+    let inputs = (steps * wide.stride.min(wide.kernel) * width) as f64;
+    let weight = (steps * wide.kernel * image.outputs) as f64;
+    if steps * width * strips * STRIP * 10 > direct * 8 || inputs > budget || weight > budget {
+        return false;
+    }
+    let strips = strips as f64 * product.batch;
+    let vectors = (width / lanes) as f64 * strips;
+    let panels = image.outputs.div_ceil(height) as f64;
+    let blocks = (width / lanes).div_ceil(most) as f64 * strips;
+    let rows = (steps * wide.kernel) as f64;
+    work.add(Term::DenseFma, panels * height as f64 * rows * vectors * machine.fma_cycles());
+    work.add(Term::DenseLoad, panels * rows * vectors);
+    work.add(Term::DenseStep, panels * rows * blocks);
+    work.add(Term::DensePanel, panels * (STRIP + taps - 1) as f64 * blocks);
+    // Along one axis, where the transformations of `winograd_work` go along two.
+    work.add(Term::WinogradInput, (phases * image.channels * wide.stride.min(wide.kernel)) as f64 * vectors / 2.0);
+    work.add(Term::WinogradOutput, image.outputs as f64 * vectors / 2.0);
+    bytes(work, machine, weight * 4.0, product.weight_set.max(weight * 4.0));
+    bytes(work, machine, weight * 4.0 * (strips - 1.0), weight * 4.0);
     true
 }
 

@@ -18,6 +18,7 @@
 mod pack;
 mod panel;
 mod pieces;
+mod toom_cook;
 mod walk;
 mod winograd;
 
@@ -47,7 +48,8 @@ const LINE: usize = 16;
 /// other.
 pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Option<Multiplication> {
     let direct = matches!(p.schedule, Some(Choice::Pieces { .. })) && has_long_rows(p);
-    if !direct && let Some(mut product) = winograd::lower(p, weight, target) {
+    let filtered = || winograd::lower(p, weight, target).or_else(|| toom_cook::lower(p, weight, target));
+    if !direct && let Some(mut product) = filtered() {
         // Without the transformations, as another way.
         let plain = has_long_rows(p).then(|| ways(p, target).0.into_iter().next());
         product.schedules.extend(plain.flatten().map(|(pieces, part)| pieces.schedule(part)));
@@ -272,7 +274,7 @@ impl Schedule<'_> {
                 let m = c.bind_index("m", panel.clone() * Expr::int(height as i64) + r);
                 c.unroll("line", piece.pixels(lanes).div_ceil(LINE) as u32, |c, line| {
                     let pixel = at.pixel.clone() + line * Expr::int(LINE as i64);
-                    prefetch_pixel(c, &p, b, &[at.batch.clone(), m, Expr::int(0), pixel]);
+                    prefetch_pixel(c, &p, &b.activations, &[at.batch.clone(), m, Expr::int(0), pixel]);
                 });
             });
         };
