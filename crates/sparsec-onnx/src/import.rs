@@ -5,6 +5,7 @@
 //! together.
 
 mod activation;
+mod assumed;
 mod attention;
 mod build;
 mod cast;
@@ -25,7 +26,6 @@ mod loss;
 mod matmul;
 mod microsoft;
 mod ml;
-mod multiples;
 mod ngrams;
 mod node;
 mod normalize;
@@ -72,8 +72,8 @@ use crate::mapped::{Mapping, Mappings};
 use crate::proto::{self, GraphProto, ModelProto, NodeProto};
 use crate::sparse::{self, Budget};
 use crate::{Options, tensor};
+use assumed::Assumed;
 use context::{Context, Operand};
-use multiples::Multiples;
 use node::Node;
 
 pub use registry::supported_ops;
@@ -90,33 +90,44 @@ pub fn operator_sets() -> RangeInclusive<i64> {
 /// The graph of a model. `pages` is the mapping that `bytes` belong to, where they do.
 ///
 /// Networks that halve an image and double it again fit together only for extents that are multiples of some power of two, which
-/// no model states. So where extents differ by a rounded quotient of symbols, those symbols are taken to be multiples.
+/// no model states. So where extents differ by a rounded quotient of symbols, those symbols are taken to be multiples. Symbols
+/// that must be equal to another, or 1, for extents to agree are taken to be that.
 pub(crate) fn import_model(
     bytes: Bytes,
     pages: Option<Mapping>,
     base_dir: Option<&Path>,
     options: &Options,
 ) -> Result<Graph, OnnxError> {
-    let import = |multiples: &Multiples| import_once(bytes.clone(), pages.clone(), base_dir, options, multiples);
-    let fault = match import(&Multiples::new()) {
-        Err(fault) if !multiples::candidates(&fault).is_empty() => fault,
-        result => return result,
+    let import = |assumed: &Assumed| import_once(bytes.clone(), pages.clone(), base_dir, options, assumed);
+    let mut assumed = Assumed::default();
+    let first = match import(&assumed) {
+        Ok(graph) => return Ok(graph),
+        Err(fault) => fault,
     };
-    for times in multiples::TIMES {
-        let mut names = multiples::candidates(&fault);
-        loop {
+    let mut later = None;
+    while assumed.equate(later.as_ref().unwrap_or(&first)) {
+        match import(&assumed) {
+            Ok(graph) => return Ok(graph),
+            Err(fault) => later = Some(fault),
+        }
+    }
+    let candidates = assumed::candidates(later.as_ref().unwrap_or(&first));
+    for times in assumed::TIMES {
+        let mut names = candidates.clone();
+        while !names.is_empty() {
             let before = names.len();
-            match import(&names.iter().map(|name| (name.clone(), times)).collect()) {
+            assumed.multiples = names.iter().map(|name| (name.clone(), times)).collect();
+            match import(&assumed) {
                 Ok(graph) => return Ok(graph),
                 // Another symbol may have come to light: a node's first fault hides its second.
-                Err(next) => names.extend(multiples::candidates(&next)),
+                Err(next) => names.extend(assumed::candidates(&next)),
             }
             if names.len() == before {
                 break;
             }
         }
     }
-    Err(fault)
+    Err(first)
 }
 
 fn import_once(
@@ -124,7 +135,7 @@ fn import_once(
     pages: Option<Mapping>,
     base_dir: Option<&Path>,
     options: &Options,
-    multiples: &Multiples,
+    assumed: &Assumed,
 ) -> Result<Graph, OnnxError> {
     let file_size = bytes.len() as u64;
     let mut model = proto::decode(bytes)?;
@@ -147,7 +158,7 @@ fn import_once(
         nested_nodes: 0,
     };
     import.initializers(&mut graph);
-    import.inputs(&graph, options, multiples)?;
+    import.inputs(&graph, options, assumed)?;
     for proto in &graph.node {
         import.node(proto, &opsets);
     }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sparsec_graph::{DType, Dim, Symbol, TensorType};
 
 use super::Import;
+use super::assumed::Assumed;
 use super::context::Operand;
-use super::multiples::Multiples;
 use crate::error::{Fault, OnnxError, Place};
 use crate::proto::tensor_shape_proto::Dimension;
 use crate::proto::tensor_shape_proto::dimension::Value;
@@ -19,16 +19,11 @@ use crate::{Options, tensor};
 
 impl Import {
     /// Adds the graph inputs that are not initializers: those of old files are constants with a declaration.
-    pub(super) fn inputs(
-        &mut self,
-        graph: &GraphProto,
-        options: &Options,
-        multiples: &Multiples,
-    ) -> Result<(), OnnxError> {
+    pub(super) fn inputs(&mut self, graph: &GraphProto, options: &Options, assumed: &Assumed) -> Result<(), OnnxError> {
         if let Some((name, &value)) = options.dims.iter().find(|(_, v)| **v < 0) {
             return Err(OnnxError::NegativeDim { name: name.clone(), value });
         }
-        let mut symbols = Symbols::new(graph, options, multiples);
+        let mut symbols = Symbols::new(graph, options, assumed);
         self.known_items(graph, options, &mut symbols)?;
         self.bound_inputs(graph, options, &mut symbols)?;
         for input in &graph.input {
@@ -198,6 +193,8 @@ fn with_bytes(name: &str, dtype: DType, mut dims: Vec<Dim>, symbols: &mut Symbol
 /// Names of dimensions.
 struct Symbols {
     bound: BTreeMap<String, i64>,
+    /// What stands for names that are equal to others.
+    equal: BTreeMap<Symbol, Dim>,
     /// What stands for names that are multiples.
     multiples: BTreeMap<Symbol, Dim>,
     /// Names that unknown dimensions must not take.
@@ -208,7 +205,7 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn new(graph: &GraphProto, options: &Options, multiples: &Multiples) -> Self {
+    fn new(graph: &GraphProto, options: &Options, assumed: &Assumed) -> Self {
         let mut taken = BTreeSet::new();
         for input in &graph.input {
             let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
@@ -224,7 +221,9 @@ impl Symbols {
         let taken = taken.iter().map(|s| s.name().to_owned()).collect();
         Symbols {
             bound: options.dims.iter().map(|(name, &v)| (identifier(name), v)).collect(),
-            multiples: multiples
+            equal: assumed.equal.clone(),
+            multiples: assumed
+                .multiples
                 .iter()
                 .map(|(name, &times)| {
                     let part = Dim::sym(&free(&taken, &format!("{name}_per_{times}")));
@@ -261,7 +260,7 @@ impl Symbols {
         self.met.extend(symbols.iter().map(|s| s.name().to_owned()));
         let bound: BTreeMap<Symbol, Dim> =
             self.bound.iter().map(|(n, &v)| (Symbol::new(n), Dim::constant(v))).collect();
-        dim.substitute(&bound).substitute(&self.multiples)
+        dim.substitute(&bound).substitute(&self.equal).substitute(&self.multiples)
     }
 
     /// Binds the names in a declared type to the extents of a value of it.

@@ -64,7 +64,12 @@ fn amounts(cx: &Context, node: &Node<'_>, x: Operand) -> Result<Amounts, Fault> 
 /// Axis by axis, elements are taken from where `place` says of an index and an extent.
 fn indexed(cx: &mut Context, x: Operand, amounts: &[(i64, i64)], place: fn(i64, i64) -> i64) -> Result<Operand, Fault> {
     let mut result = x;
+    let shape = cx.shape(x);
     for (axis, &(before, after)) in amounts.iter().enumerate().filter(|(_, p)| **p != (0, 0)) {
+        if shape[axis].as_const().is_none() && before >= 0 && after >= 0 {
+            result = surrounded(cx, result, axis, (before, after), place)?;
+            continue;
+        }
         let extent = cx.const_extent(x, axis)?;
         let count = before.saturating_add(extent).saturating_add(after);
         if extent == 0 || count < 0 {
@@ -75,6 +80,38 @@ fn indexed(cx: &mut Context, x: Operand, amounts: &[(i64, i64)], place: fn(i64, 
         result = cx.append(Op::Gather { axis }, &[result, index])?;
     }
     Ok(result)
+}
+
+/// An axis whose extent the caller decides, between elements of it: those before are counted from its start or, where `place`
+/// takes them from the end, from there, and those after likewise. Right for an extent above both amounts, which is what
+/// other runtimes demand of a reflection too.
+fn surrounded(
+    cx: &mut Context,
+    x: Operand,
+    axis: usize,
+    (before, after): (i64, i64),
+    place: fn(i64, i64) -> i64,
+) -> Result<Operand, Fault> {
+    // Any extent above both amounts shows which end an element is counted from, and how.
+    let extent = 2 * (before + after) + 2;
+    let at = |i: i64| match place(i, extent) {
+        at if at >= extent / 2 => at - extent,
+        at => at,
+    };
+    let mut parts = Vec::with_capacity(3);
+    let mut part = |cx: &mut Context, first: i64, count: i64| -> Result<(), Fault> {
+        if count > 0 {
+            let index =
+                cx.table(DType::I64, &[usize::try_from(count).unwrap_or(0)], |i| at(first.saturating_add(i as i64)))?;
+            parts.push(cx.append(Op::Gather { axis }, &[x, index])?);
+        }
+        Ok(())
+    };
+    part(cx, -before, before)?;
+    let lead = before > 0;
+    part(cx, extent, after)?;
+    parts.insert(usize::from(lead), x);
+    cx.append(Op::Concat { axis }, &parts)
 }
 
 /// `CenterCropPad`: the middle of each axis, or zeros on both sides of it; an odd element more stands after.

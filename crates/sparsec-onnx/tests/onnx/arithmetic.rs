@@ -93,6 +93,21 @@ fn what_is_no_number() {
 }
 
 #[test]
+fn padding_with_elements_where_the_extent_is_free() {
+    let run = |mode: &str| {
+        let model = Model::new(19)
+            .input("x", FLOAT, "n")
+            .ints("pads", &[2, 3])
+            .node("Pad", "x pads", "y", vec![string("mode", mode)])
+            .output("y");
+        model.run(&[row(&[1.0, 2.0, 3.0, 4.0])]).as_f32().expect("f32").to_vec()
+    };
+    assert_eq!(run("edge"), [1., 1., 1., 2., 3., 4., 4., 4., 4.]);
+    assert_eq!(run("reflect"), [3., 2., 1., 2., 3., 4., 3., 2., 1.]);
+    assert_eq!(run("wrap"), [3., 4., 1., 2., 3., 4., 1., 2., 3.]);
+}
+
+#[test]
 fn padding_with_elements() {
     let run = |mode: &str| {
         let model = Model::new(19)

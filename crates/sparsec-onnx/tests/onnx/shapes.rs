@@ -175,3 +175,26 @@ fn inputs_bound_to_values() {
     let error = read(model.bytes(), &bind("z", TensorData::i64(&[1], vec![1]))).expect_err("there is no `z`");
     assert!(error.to_string().contains("Its inputs are: x, s."), "{error}");
 }
+
+/// Each input's batch has a name of its own, but only equal ones can be joined; the shape holds for a batch of one.
+#[test]
+fn symbols_that_must_be_equal_or_one() {
+    let model = Model::new(13)
+        .input("x", FLOAT, "a n 3")
+        .input("y", FLOAT, "b n 2")
+        .ints("shape", &[-1, 5])
+        .node("Concat", "x y", "joined", vec![int("axis", 2)])
+        .node("Reshape", "joined shape", "rows", vec![])
+        .output("rows");
+    let graph = model.read().expect("the model is read");
+    let shapes: Vec<String> = graph.inputs().iter().map(|&v| graph.value(v).ty.to_string()).collect();
+    assert_eq!(shapes, ["f32[a, n, 3]", "f32[a, n, 2]"]);
+    let model = Model::new(13)
+        .input("x", FLOAT, "a n 5")
+        .input("y", FLOAT, "n 5")
+        .node("Shape", "y", "shape", vec![])
+        .node("Reshape", "x shape", "rows", vec![])
+        .output("rows");
+    let graph = model.read().expect("the model is read");
+    assert_eq!(graph.value(graph.inputs()[0]).ty.to_string(), "f32[1, n, 5]");
+}
