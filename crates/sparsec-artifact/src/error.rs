@@ -56,6 +56,9 @@ pub enum ArtifactError {
         /// What it said.
         message: String,
     },
+    /// The program has no launch plan.
+    #[error(transparent)]
+    Plan(sparsec_plan::PlanError),
     /// The manifest could not be written.
     #[error("manifest: {0}")]
     Manifest(#[from] serde_json::Error),

@@ -12,12 +12,15 @@
 //! | `NAME.o`, `NAME_weights.o` | the two objects, where asked for |
 //! | `NAME.ll`, `NAME.s` | what the code came from, where given |
 //!
+//! For a GPU, [`write_cuda`] makes `NAME.ptx`, `NAME.plan.json`, `NAME.weights` and the manifest.
+//!
 //! Everything is written into a temporary folder inside the output folder and renamed at the end, so an error leaves
 //! nothing behind. The same input gives the same bytes. Constants are streamed one by one: memory stays at about the
 //! largest of them. [`stage_weights`] and [`write_with`] are the two halves of [`write()`]: between them a compiler can
 //! let go of the model before it makes the code.
 
 mod archive;
+mod cuda;
 mod error;
 mod header;
 mod link;
@@ -27,6 +30,7 @@ mod symbolic;
 mod weights;
 mod write;
 
+pub use cuda::{CudaFiles, stage_flat_weights, write_cuda};
 pub use error::ArtifactError;
 pub use header::header;
 pub use manifest::{Manifest, ManifestPort, TargetInfo};

@@ -102,10 +102,34 @@ pub fn stage_weights(
     data: &dyn ConstantData,
     triple: &str,
 ) -> Result<StagedWeights, ArtifactError> {
-    std::fs::create_dir_all(dir).map_err(at(dir))?;
-    let temporary = tempfile::Builder::new().prefix(".sparsec-").tempdir_in(dir).map_err(at(dir))?;
-    weights::write_weights(&temporary.path().join(weights_file(&program.name)), program, data, triple)?;
-    Ok(StagedWeights { dir: dir.to_path_buf(), temporary })
+    let staged = StagedWeights::new(dir)?;
+    weights::write_weights(&staged.path(&weights_file(&program.name)), program, data, triple)?;
+    Ok(staged)
+}
+
+impl StagedWeights {
+    /// A temporary folder in a folder, which is made where it does not exist.
+    pub(crate) fn new(dir: &Path) -> Result<Self, ArtifactError> {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let temporary = tempfile::Builder::new().prefix(".sparsec-").tempdir_in(dir).map_err(at(dir))?;
+        Ok(StagedWeights { dir: dir.to_path_buf(), temporary })
+    }
+
+    /// A file in the temporary folder.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.temporary.path().join(file)
+    }
+
+    /// Moves finished files to where they belong; returns them there.
+    pub(crate) fn finish(self, files: impl Iterator<Item = String>) -> Result<Vec<PathBuf>, ArtifactError> {
+        let mut finished = Vec::new();
+        for file in files {
+            let to = self.dir.join(&file);
+            std::fs::rename(self.path(&file), &to).map_err(at(&to))?;
+            finished.push(to);
+        }
+        Ok(finished)
+    }
 }
 
 /// As [`stage_weights`], for targets whose objects are not ELF: with the object that the backend made.

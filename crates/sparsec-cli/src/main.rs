@@ -6,6 +6,7 @@
 
 mod commands;
 mod failure;
+mod gpu;
 mod native;
 mod options;
 mod output;

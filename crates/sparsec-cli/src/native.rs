@@ -22,7 +22,7 @@ pub(crate) fn compile_and_load(
     threads: usize,
 ) -> Result<Option<Native>, Failure> {
     let source = ModelSource::File(arguments.model.clone());
-    load(source, arguments.native_options()?, dumps, threads)
+    load(source, arguments.library_options()?, dumps, threads)
 }
 
 /// As [`compile_and_load`], from any source.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sparsec::machine_file::MachineFile;
 use sparsec::tuning::{TuneOptions, Tuning, cache};
-use sparsec::{CompileOptions, Format, Target};
+use sparsec::{Backend, CompileOptions, Format, Gpu, Target};
 
 use crate::failure::Failure;
 use crate::tensors;
@@ -44,9 +44,13 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) target: TargetKind,
 
-    /// The CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, generic, or LLVM's name of one
-    #[arg(long, default_value = "native")]
-    pub(crate) cpu: String,
+    /// The CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, generic, or LLVM's name of one [default: native]
+    #[arg(long)]
+    pub(crate) cpu: Option<String>,
+
+    /// The GPU, with `--target cuda`: sm_80 (A100 and later), or sm_90a (H100, H200) [default: sm_80]
+    #[arg(long, value_parser = parse_gpu)]
+    pub(crate) gpu: Option<Gpu>,
 
     /// The system, as LLVM names it, where it is not this one
     #[arg(long)]
@@ -94,11 +98,7 @@ impl TuneArguments {
 impl ModelArguments {
     /// The compiler's options.
     pub(crate) fn options(&self) -> Result<CompileOptions, Failure> {
-        if self.target == TargetKind::Cuda {
-            return Err(Failure::usage("target `cuda` is not supported by this version; use `--target cpu`"));
-        }
-        let target = Target::new(self.triple.as_deref(), &self.cpu).map_err(Failure::usage)?;
-        let mut options = CompileOptions::new(target);
+        let mut options = CompileOptions::new(self.backend()?);
         if let Some(file) = &self.machine {
             let machine = MachineFile::read(file).and_then(|m| m.for_target(file, &options.target));
             options.machine = Some(machine.map_err(Failure::input)?);
@@ -113,6 +113,40 @@ impl ModelArguments {
         options.items = unique("--items", &self.items)?;
         options.formats = unique("--format", &self.formats)?;
         Ok(options)
+    }
+
+    fn backend(&self) -> Result<Backend, Failure> {
+        if self.target == TargetKind::Cpu {
+            if self.gpu.is_some() {
+                return Err(Failure::usage("`--gpu` is for `--target cuda`"));
+            }
+            let cpu = self.cpu.as_deref().unwrap_or("native");
+            return Target::new(self.triple.as_deref(), cpu).map(Backend::from).map_err(Failure::usage);
+        }
+        let of_cpus = [
+            ("--cpu", self.cpu.is_some()),
+            ("--triple", self.triple.is_some()),
+            ("--tuning", self.tuning.is_some()),
+            ("--machine", self.machine.is_some()),
+        ];
+        self.refuse_with_cuda(&of_cpus)?;
+        Ok(self.gpu.unwrap_or(Gpu::Sm80).into())
+    }
+
+    /// Options that are for CPUs alone are wrong usage with `--target cuda`.
+    pub(crate) fn refuse_with_cuda(&self, given: &[(&str, bool)]) -> Result<(), Failure> {
+        match given.iter().find(|(_, given)| *given && self.target == TargetKind::Cuda) {
+            Some((option, _)) => Err(Failure::usage(format!("`{option}` is for `--target cpu`"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The compiler's options for a library that is loaded here and now.
+    pub(crate) fn library_options(&self) -> Result<CompileOptions, Failure> {
+        if self.target == TargetKind::Cuda {
+            return Err(Failure::usage("this command measures on a CPU: it has no `--target cuda`"));
+        }
+        self.native_options()
     }
 
     /// The compiler's options for code that runs here and now.
@@ -164,6 +198,10 @@ pub(crate) fn parse_dim(text: &str) -> Result<(String, i64), String> {
         Ok(n) if n >= 0 => Ok((name.to_owned(), n)),
         _ => Err(format!("`{value}` is no extent")),
     }
+}
+
+fn parse_gpu(text: &str) -> Result<Gpu, String> {
+    Gpu::from_name(text).ok_or_else(|| "the GPUs are sm_80 and sm_90a".to_owned())
 }
 
 fn parse_format(text: &str) -> Result<(String, Format), String> {

@@ -227,12 +227,38 @@ fn failures_say_what_to_do() {
     assert!(message(path, 1, &["inspect", "p.onnx", "--dim", "seq=3"]).contains("batch"));
     assert!(message(path, 1, &["inspect", "p.onnx", "--bind", "z=x.npy"]).contains("inputs are: x"));
     assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--cpu", "z80"]).contains("z80"));
-    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--target", "cuda"]).contains("cuda"));
+    let cuda =
+        |more: &[&str]| message(path, 2, &[&["compile", "p.onnx", "-o", "o", "--target", "cuda"], more].concat());
+    assert!(cuda(&["--emit", "shared"]).contains("`--emit shared` is for `--target cpu`"));
+    assert!(cuda(&["--cpu", "native"]).contains("`--cpu` is for `--target cpu`"));
+    assert!(cuda(&["--profile"]).contains("`--profile` is for `--target cpu`"));
+    assert!(cuda(&["--gpu", "sm_70"]).contains("sm_80 and sm_90a"));
+    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--gpu", "sm_80"]).contains("`--target cuda`"));
+    assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--emit", "ptx"]).contains("`--target cuda`"));
+    assert!(message(path, 2, &["bench", "p.onnx", "--target", "cuda"]).contains("no `--target cuda`"));
     assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--print-after", "nope"]).contains("rewrite"));
     assert!(message(path, 2, &["compile", "p.onnx", "-o", "o", "--format", "sparse=no"]).contains("no"));
     assert!(message(path, 2, &["prune", "p.onnx", "-o", "o.onnx", "--pattern", "un:7"]).contains("un:0.9"));
     assert!(message(path, 2, &["bench"]).contains("MODEL"));
     assert!(!path.join("o").exists());
+}
+
+#[test]
+fn models_for_gpus_are_ptx_a_plan_and_weights() {
+    let folder = folder();
+    let path = folder.path();
+    let text = printed(path, &["compile", "p.onnx", "-o", "o", "--target", "cuda", "--gpu", "sm_90a"]);
+    for file in ["p.ptx", "p.plan.json", "p.weights", "p.json"] {
+        assert!(text.contains(file) && path.join("o").join(file).exists(), "{text}");
+    }
+    let ptx = std::fs::read_to_string(path.join("o/p.ptx")).expect("written");
+    assert!(ptx.contains(".target sm_90a"), "{ptx}");
+    let plan = std::fs::read_to_string(path.join("o/p.plan.json")).expect("written");
+    let plan = sparsec::plan::Plan::from_json(&plan).expect("a plan");
+    assert!(plan.kernels.iter().all(|kernel| ptx.contains(&format!(".entry {}(", kernel.function))));
+    let size = std::fs::metadata(path.join("o/p.weights")).expect("written").len();
+    assert_eq!((plan.gpu.as_str(), plan.weight_bytes), ("sm_90a", size));
+    assert!(printed(path, &["inspect", "p.onnx", "--target", "cuda"]).contains("predicted"));
 }
 
 #[test]

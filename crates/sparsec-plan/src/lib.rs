@@ -37,6 +37,6 @@ pub use plan::{
     Buffer, Constant, Constraint, FORMAT, Kernel, Launch, Location, LoopStep, Memory, Plan, Port, Slot, Step, Trip,
     VERSION,
 };
-pub use program::FunctionFacts;
+pub use program::{FunctionFacts, weights_layout};
 pub use session::Session;
 pub use tensor::{Data, Given, Tensor, dtype_size};

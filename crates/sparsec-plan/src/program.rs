@@ -23,6 +23,28 @@ pub struct FunctionFacts {
 /// Constants lie so in the file of weights.
 const ALIGN: u64 = 256;
 
+/// Where each constant of a program lies in the file of weights, and the file's size.
+///
+/// # Errors
+/// Where the constants are larger than files can be, or one wants an alignment that the layout doesn't give.
+pub fn weights_layout(program: &Program) -> Result<(Vec<u64>, u64), PlanError> {
+    let fault = |reason: String| PlanError::Program { model: program.name.clone(), reason };
+    let (mut offsets, mut end) = (Vec::new(), 0u64);
+    for info in &program.constants {
+        if u64::from(info.align) > ALIGN {
+            return Err(fault(format!("constant `{}` wants an alignment of {}", info.name, info.align)));
+        }
+        let offset = end.checked_next_multiple_of(ALIGN);
+        let last = offset.and_then(|offset| offset.checked_add(info.bytes));
+        let (Some(offset), Some(last)) = (offset, last) else {
+            return Err(fault("the weights are too large".into()));
+        };
+        offsets.push(offset);
+        end = last;
+    }
+    Ok((offsets, end))
+}
+
 impl Plan {
     /// The plan of a program for a GPU architecture; `functions` are what the backend made of the program's kernels, in
     /// their order.
@@ -49,18 +71,13 @@ impl Maker<'_> {
             let (kernels, functions) = (program.kernels.len(), functions.len());
             return Err(self.fault(format!("{functions} functions for {kernels} kernels")));
         }
-        let mut weight_bytes = 0u64;
-        let mut constants = Vec::new();
-        for info in &program.constants {
-            let offset = weight_bytes.checked_next_multiple_of(ALIGN);
-            let end = offset.and_then(|offset| offset.checked_add(info.bytes));
-            let (Some(offset), Some(end)) = (offset, end) else { return Err(self.fault("the weights are too large")) };
-            if u64::from(info.align) > ALIGN {
-                return Err(self.fault(format!("constant `{}` wants an alignment of {}", info.name, info.align)));
-            }
-            constants.push(plan::Constant { name: info.name.clone(), offset, bytes: info.bytes });
-            weight_bytes = end;
-        }
+        let (offsets, weight_bytes) = weights_layout(program)?;
+        let constant = |(info, offset): (&sparsec_tir::ConstantInfo, u64)| plan::Constant {
+            name: info.name.clone(),
+            offset,
+            bytes: info.bytes,
+        };
+        let constants = program.constants.iter().zip(offsets).map(constant).collect();
         let mut kernels = Vec::new();
         for (kernel, facts) in program.kernels.iter().zip(functions) {
             kernels.push(self.kernel(kernel, facts)?);

@@ -40,7 +40,7 @@ mod weights;
 
 use sparsec_graph::{Bindings, Graph, Op};
 
-pub use cost::{Constants, Machine, Term, Work};
+pub use cost::{Constants, Gpu, Machine, Term, Work};
 pub use error::RewriteError;
 pub use options::{Limits, RewriteOptions};
 pub use report::{Candidate, Decision, OperatorReport, RegionReport, Report};

@@ -59,6 +59,25 @@ pub enum CompileError {
         /// What it says.
         source: sparsec_llvm::EmitError,
     },
+    /// The backend of GPUs failed.
+    #[error("{model}: {source}")]
+    EmitPtx {
+        /// The model.
+        model: String,
+        /// What it says.
+        source: Box<sparsec_ptx::EmitError>,
+    },
+    /// The program has no launch plan.
+    #[error("{model}: {source}")]
+    Plan {
+        /// The model.
+        model: String,
+        /// What it holds.
+        source: sparsec_plan::PlanError,
+    },
+    /// What is measured, or run as a library, is for CPUs.
+    #[error("this is done on a CPU, and not for `{0}`")]
+    CpuOnly(&'static str),
     /// The libraries can't be written.
     #[error("{model}: {source}")]
     Package {
@@ -76,7 +95,7 @@ pub enum CompileError {
         source: std::io::Error,
     },
     /// The cost model does not know the target's family.
-    #[error("there is no cost model for CPU `{0}`")]
+    #[error("there is no cost model for `{0}`")]
     NoMachine(String),
     /// Code that was made to be timed does not run.
     #[error("{model}: {message}")]
@@ -104,6 +123,8 @@ impl CompileError {
         match self {
             CompileError::Verify { .. }
             | CompileError::Emit { .. }
+            | CompileError::EmitPtx { .. }
+            | CompileError::Plan { .. }
             | CompileError::NoMachine(_)
             | CompileError::Measure { .. } => true,
             CompileError::Lower { source, .. } => matches!(source, sparsec_lower::LowerError::Invalid { .. }),

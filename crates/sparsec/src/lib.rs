@@ -14,7 +14,9 @@
 //! # }
 //! ```
 
+mod backend;
 pub mod calibrate;
+mod code;
 mod error;
 pub mod inspect;
 pub mod layers;
@@ -28,6 +30,8 @@ mod pipeline;
 pub mod probe;
 pub mod tuning;
 
+pub use backend::Backend;
+pub use code::{Code, CudaCode};
 pub use error::CompileError;
 pub use observer::{Observer, Silent};
 pub use options::{CompileOptions, Emit, ModelSource, Output};
@@ -38,5 +42,7 @@ pub use sparsec_graph::Format;
 pub use sparsec_llvm::{Target, TargetError, architectures, llvm_version};
 pub use sparsec_onnx as onnx;
 pub use sparsec_passes as passes;
+pub use sparsec_plan as plan;
+pub use sparsec_ptx::Target as Gpu;
 pub use sparsec_rewrite::{Constants, Machine, Term, Work};
 pub use sparsec_tir as tir;

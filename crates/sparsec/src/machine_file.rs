@@ -115,8 +115,8 @@ impl MachineFile {
     ///
     /// # Errors
     /// When the file is for another family of processors.
-    pub fn for_target(self, path: &Path, target: &crate::Target) -> Result<Machine, MachineFileError> {
-        let expected = crate::pipeline::family(target);
+    pub fn for_target(self, path: &Path, target: &crate::Backend) -> Result<Machine, MachineFileError> {
+        let expected = target.family();
         if self.family == expected {
             return Ok(self.machine);
         }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use sparsec_graph::{Format, TensorData};
-use sparsec_llvm::Target;
 use sparsec_rewrite::Machine;
 
+use crate::Backend;
 use crate::tuning::{TuneOptions, Tuning};
 
 /// Where a model comes from.
@@ -57,7 +57,7 @@ impl ModelSource {
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// The machine that code is made for.
-    pub target: Target,
+    pub target: Backend,
     /// Name of the library and prefix of its symbols; what is no identifier in it is replaced. The source's name where
     /// there is none.
     pub name: Option<String>,
@@ -90,9 +90,9 @@ pub struct CompileOptions {
 impl CompileOptions {
     /// Options for a machine; everything else by default.
     #[must_use]
-    pub fn new(target: Target) -> Self {
+    pub fn new(target: impl Into<Backend>) -> Self {
         CompileOptions {
-            target,
+            target: target.into(),
             name: None,
             dims: BTreeMap::new(),
             bind: BTreeMap::new(),
@@ -123,7 +123,8 @@ pub struct Output {
     pub emit: BTreeSet<Emit>,
 }
 
-/// A kind of file to write.
+/// A kind of file to write. For a GPU, `NAME.ptx`, `NAME.plan.json` and `NAME.weights` are written instead of objects, libraries
+/// and their texts, whatever is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Emit {
     /// `libNAME.a`.

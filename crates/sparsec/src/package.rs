@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, Code, StagedWeights, TargetInfo};
-use sparsec_llvm::{Emitted, Target};
+use sparsec_artifact::{ArtifactError, ArtifactFiles, ArtifactOptions, CudaFiles, StagedWeights};
+use sparsec_llvm::Emitted;
 use sparsec_lower::KernelDump;
 use sparsec_tir::{ConstantData, Program, print_coordinate, print_kernel};
 
 use crate::inspect::Inspection;
-use crate::{CompileError, CompileOptions, Emit};
+use crate::{Backend, Code, CompileError, CompileOptions, Emit, Target};
 
 /// What all stages made.
 pub(crate) struct Parts<'a> {
@@ -17,7 +17,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) graph: Option<String>,
     pub(crate) program: &'a Program,
     pub(crate) dumps: &'a [KernelDump],
-    pub(crate) emitted: &'a Emitted,
+    pub(crate) code: &'a Code,
     pub(crate) inspection: &'a Inspection,
 }
 
@@ -29,16 +29,17 @@ pub(crate) fn stage_weights(
     options: &CompileOptions,
 ) -> Result<Option<StagedWeights>, CompileError> {
     let Some(output) = &options.output else { return Ok(None) };
-    if !options.target.is_elf() {
-        let object = sparsec_llvm::emit_constants(program, data, &options.target)
-            .map_err(|source| CompileError::Emit { model: label.to_owned(), source })?;
-        return sparsec_artifact::stage_object(&output.folder, &program.name, &object)
-            .map(Some)
-            .map_err(|source| CompileError::Package { model: label.to_owned(), source });
-    }
-    sparsec_artifact::stage_weights(&output.folder, program, data, options.target.triple())
-        .map(Some)
-        .map_err(|source| CompileError::Package { model: label.to_owned(), source })
+    let failed = |source| CompileError::Package { model: label.to_owned(), source };
+    let staged = match &options.target {
+        Backend::Cpu(target) if !target.is_elf() => {
+            let object = sparsec_llvm::emit_constants(program, data, target)
+                .map_err(|source| CompileError::Emit { model: label.to_owned(), source })?;
+            sparsec_artifact::stage_object(&output.folder, &program.name, &object)
+        }
+        Backend::Cpu(target) => sparsec_artifact::stage_weights(&output.folder, program, data, target.triple()),
+        Backend::Cuda(_) => sparsec_artifact::stage_flat_weights(&output.folder, program, data),
+    };
+    staged.map(Some).map_err(failed)
 }
 
 /// Writes what the options ask for; returns the files. Nothing is written where the options name no folder.
@@ -50,21 +51,14 @@ pub(crate) fn package(
     let (Some(weights), Some(output)) = (weights, &options.output) else { return Ok(Vec::new()) };
     let fail = |source: ArtifactError| CompileError::Package { model: parts.label.to_owned(), source };
     let report = serde_json::to_value(parts.inspection).map_err(|e| fail(e.into()))?;
-    let code = Code {
-        object: &parts.emitted.object,
-        assembly: parts.emitted.assembly.as_deref().filter(|_| options.emits(Emit::Asm)),
-        llvm_ir: parts.emitted.llvm_ir.as_deref().filter(|_| options.emits(Emit::LlvmIr)),
-    };
-    let artifact = ArtifactOptions {
-        static_library: options.emits(Emit::Static),
-        shared_library: options.emits(Emit::Shared),
-        header: options.emits(Emit::Header),
-        objects: options.emits(Emit::Object),
-        profile: options.profile,
-        ..ArtifactOptions::new(target_info(&options.target))
-    };
-    let written = sparsec_artifact::write_with(weights, parts.program, &code, &artifact, report.clone());
-    let mut files = list(written.map_err(fail)?);
+    let mut files = match parts.code {
+        Code::Cpu(emitted) => libraries(weights, parts, emitted, options, report.clone()).map(list),
+        Code::Cuda(code) => {
+            let made = CudaFiles { ptx: &code.ptx, plan: &code.plan };
+            sparsec_artifact::write_cuda(weights, parts.program, &made, options.target.manifest(), report.clone())
+        }
+    }
+    .map_err(fail)?;
 
     let mut put = |extension: &str, text: String| {
         let path = output.folder.join(format!("{}.{extension}", parts.program.name));
@@ -85,6 +79,30 @@ pub(crate) fn package(
     Ok(files)
 }
 
+/// The files of a model for a CPU.
+fn libraries(
+    weights: StagedWeights,
+    parts: &Parts<'_>,
+    emitted: &Emitted,
+    options: &CompileOptions,
+    report: serde_json::Value,
+) -> Result<ArtifactFiles, ArtifactError> {
+    let code = sparsec_artifact::Code {
+        object: &emitted.object,
+        assembly: emitted.assembly.as_deref().filter(|_| options.emits(Emit::Asm)),
+        llvm_ir: emitted.llvm_ir.as_deref().filter(|_| options.emits(Emit::LlvmIr)),
+    };
+    let artifact = ArtifactOptions {
+        static_library: options.emits(Emit::Static),
+        shared_library: options.emits(Emit::Shared),
+        header: options.emits(Emit::Header),
+        objects: options.emits(Emit::Object),
+        profile: options.profile,
+        ..ArtifactOptions::new(options.target.manifest())
+    };
+    sparsec_artifact::write_with(weights, parts.program, &code, &artifact, report)
+}
+
 /// A shared library of a program, and nothing else.
 pub(crate) fn shared_library(
     program: &Program,
@@ -93,12 +111,12 @@ pub(crate) fn shared_library(
     target: &Target,
     folder: &Path,
 ) -> Result<PathBuf, CompileError> {
-    let code = Code { object: &emitted.object, assembly: None, llvm_ir: None };
+    let code = sparsec_artifact::Code { object: &emitted.object, assembly: None, llvm_ir: None };
     let options = ArtifactOptions {
         static_library: false,
         header: false,
         manifest: false,
-        ..ArtifactOptions::new(target_info(target))
+        ..ArtifactOptions::new(Backend::from(target.clone()).manifest())
     };
     sparsec_artifact::write(folder, program, data, &code, &options, serde_json::Value::Null)
         .map(|_| folder.join(format!("lib{}.so", program.name)))
@@ -123,14 +141,6 @@ pub(crate) fn kernels_text(program: &Program, dumps: &[KernelDump]) -> String {
         text += "\n";
     }
     text
-}
-
-fn target_info(target: &Target) -> TargetInfo {
-    TargetInfo {
-        triple: target.triple().to_owned(),
-        cpu: target.cpu().to_owned(),
-        features: target.features().to_owned(),
-    }
 }
 
 fn list(files: ArtifactFiles) -> Vec<PathBuf> {

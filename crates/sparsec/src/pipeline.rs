@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use sparsec_graph::{Bindings, Graph, Symbol};
-use sparsec_llvm::{Arch, EmitOptions, Emitted, Target};
-use sparsec_lower::{LowerOptions, Lowered, TargetInfo};
+use sparsec_lower::{LowerOptions, Lowered};
 use sparsec_passes::{Event, Macs};
 use sparsec_rewrite::{Machine, Report, RewriteOptions};
 use sparsec_tir::Program;
 
+use crate::code::{self, Code};
 use crate::inspect::{Inspection, Shapes, weight_shapes};
 use crate::layers::{LayerReport, layers};
 use crate::observer::stage;
@@ -27,7 +27,7 @@ pub struct Compiled {
     /// Kernels, memory and launches.
     pub program: Program,
     /// The machine code.
-    pub emitted: Emitted,
+    pub code: Code,
     /// What was found and chosen.
     pub inspection: Inspection,
     /// The steps of a run.
@@ -132,17 +132,12 @@ fn generate(
     let weights = stage(observer, "weights", write, |_| list_constants(&program))?;
     drop(data);
     graph.strip_constants();
-    let emitted = emit(label, &program, options, observer)?;
-    let parts = package::Parts {
-        label,
-        graph: text,
-        program: &program,
-        dumps: &dumps,
-        emitted: &emitted,
-        inspection: &inspection,
-    };
+    let run = || code::emit(label, &program, options);
+    let code = stage(observer, "emit", run, |code| code.text().unwrap_or_default().to_owned())?;
+    let parts =
+        package::Parts { label, graph: text, program: &program, dumps: &dumps, code: &code, inspection: &inspection };
     let files = stage(observer, "package", || package::package(weights, &parts, options), |files| list_files(files))?;
-    Ok(Compiled { name, graph, program, emitted, inspection, layers, nominal, files })
+    Ok(Compiled { name, graph, program, code, inspection, layers, nominal, files })
 }
 
 /// The account of a compilation without the machine code: the stages of [`compile`] up to the lowering.
@@ -173,7 +168,7 @@ pub fn tune(
 ) -> Result<Tuning, CompileError> {
     let graph = read(source, options, observer)?;
     let rewriting = rewrite(&source.label(), graph, options, observer)?;
-    Ok(rewriting.tuning.unwrap_or_else(|| Tuning::new(options.target.cpu())))
+    Ok(rewriting.tuning.unwrap_or_else(|| Tuning::new(options.target.name())))
 }
 
 /// The first stage of [`compile`]: the graph as the model has it, verified.
@@ -216,6 +211,7 @@ pub fn rewrite(
     let macs = sparsec_passes::count_macs(&graph);
     let account = ([read_macs, macs], &shapes);
     let Some(how) = &options.tune else { return choose(label, &graph, account, options, observer) };
+    options.target.cpu()?;
     let untuned = CompileOptions { tuning: None, tune: None, output: None, ..options.clone() };
     let rewriting = choose(label, &graph, account, &untuned, &mut Silent)?;
     observer.started("tune");
@@ -302,7 +298,7 @@ fn lower(
     options: &CompileOptions,
     observer: &mut dyn Observer,
 ) -> Result<Lowered, CompileError> {
-    let info = target_info(&options.target);
+    let info = options.target.schedules();
     let Decisions { schedules, .. } = tuning.map(Tuning::decisions).transpose()?.unwrap_or_default();
     let lowering = LowerOptions { coordinates: options.emits(Emit::Tir), schedules };
     let run = || {
@@ -320,56 +316,14 @@ fn lower(
     stage(observer, "lower", run, |lowered| package::kernels_text(&lowered.program, &lowered.dumps))
 }
 
-fn emit(
-    label: &str,
-    program: &Program,
-    options: &CompileOptions,
-    observer: &mut dyn Observer,
-) -> Result<Emitted, CompileError> {
-    let wanted = EmitOptions {
-        assembly: options.assembly || options.emits(Emit::Asm),
-        llvm_ir: options.llvm_ir || options.emits(Emit::LlvmIr),
-        profile: options.profile,
-        ..EmitOptions::default()
-    };
-    let run = || {
-        sparsec_llvm::emit(program, &options.target, wanted)
-            .map_err(|source| CompileError::Emit { model: label.to_owned(), source })
-    };
-    stage(observer, "emit", run, |emitted| emitted.llvm_ir.clone().unwrap_or_default())
-}
-
 fn verify(label: &str, stage: &'static str, graph: &Graph) -> Result<(), CompileError> {
     sparsec_graph::verify(graph).map_err(|errors| CompileError::Verify { model: label.to_owned(), stage, errors })
 }
 
-/// What the schedules need to know of a target.
-pub(crate) fn target_info(target: &Target) -> TargetInfo {
-    let mut info = match target.vector_bits() {
-        512 => TargetInfo::AVX512,
-        256 => TargetInfo::AVX2,
-        _ if target.vector_registers() == 32 => TargetInfo::NEON,
-        _ => TargetInfo::SSE,
-    };
-    info.registers = target.vector_registers();
-    info
-}
-
 /// The machine that the cost model is asked about.
 pub(crate) fn machine(options: &CompileOptions) -> Result<Machine, CompileError> {
-    let known = || CompileError::NoMachine(options.target.cpu().to_owned());
-    options.machine.clone().or_else(|| Machine::for_target(family(&options.target))).ok_or_else(known)
-}
-
-/// The family of a target, as [`Machine::for_target`] takes it.
-pub(crate) fn family(target: &Target) -> &'static str {
-    match (target.arch(), target.vector_bits()) {
-        (Arch::X86_64, 512) => "x86-64-v4",
-        (Arch::X86_64, 256) => "x86-64-v3",
-        // Narrow machines, as RISC-V without vectors is.
-        (Arch::X86_64 | Arch::Riscv64 | Arch::Wasm32, _) => "x86-64-v2",
-        (Arch::Aarch64, _) => "neoverse",
-    }
+    let known = || CompileError::NoMachine(options.target.name().to_owned());
+    options.machine.clone().or_else(|| Machine::for_target(options.target.family())).ok_or_else(known)
 }
 
 /// The name as a C identifier.

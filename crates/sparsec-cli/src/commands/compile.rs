@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use sparsec::{Emit, ModelSource, Output};
 
 use crate::failure::Failure;
-use crate::options::{ModelArguments, TuneArguments};
+use crate::options::{ModelArguments, TargetKind, TuneArguments};
 use crate::output;
 use crate::progress::{DumpArguments, Progress};
 
@@ -24,8 +24,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     name: Option<String>,
 
-    /// What to write
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "static,shared,header")]
+    /// What to write [default: static,shared,header; with --target cuda: ptx]
+    #[arg(long, value_enum, value_delimiter = ',')]
     emit: Vec<EmitKind>,
 
     /// Have the library time its steps: NAME_profile in its header tells the times
@@ -61,13 +61,16 @@ enum EmitKind {
     LlvmIr,
     /// Assembly
     Asm,
+    /// NAME.ptx, NAME.plan.json and NAME.weights; with --target cuda they are always written
+    Ptx,
     /// What was found and chosen for each weight, as JSON
     Report,
 }
 
 impl EmitKind {
-    fn emit(self) -> Emit {
-        match self {
+    /// `None` for what a GPU's files are made of anyway.
+    fn emit(self) -> Option<Emit> {
+        Some(match self {
             EmitKind::Static => Emit::Static,
             EmitKind::Shared => Emit::Shared,
             EmitKind::Object => Emit::Object,
@@ -77,17 +80,43 @@ impl EmitKind {
             EmitKind::LlvmIr => Emit::LlvmIr,
             EmitKind::Asm => Emit::Asm,
             EmitKind::Report => Emit::Report,
+            EmitKind::Ptx => return None,
+        })
+    }
+
+    /// Whether it makes sense for a target.
+    fn is_for(self, target: TargetKind) -> bool {
+        match self {
+            EmitKind::Graph | EmitKind::Tir | EmitKind::Report => true,
+            EmitKind::Ptx => target == TargetKind::Cuda,
+            _ => target == TargetKind::Cpu,
         }
     }
 }
 
+impl Arguments {
+    fn emit(&self) -> Result<BTreeSet<Emit>, Failure> {
+        let target = self.model.target;
+        if let Some(kind) = self.emit.iter().find(|kind| !kind.is_for(target)) {
+            let name = kind.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
+            let other = if target == TargetKind::Cuda { "cpu" } else { "cuda" };
+            return Err(Failure::usage(format!("`--emit {name}` is for `--target {other}`")));
+        }
+        if self.emit.is_empty() && target == TargetKind::Cpu {
+            return Ok([Emit::Static, Emit::Shared, Emit::Header].into());
+        }
+        Ok(self.emit.iter().filter_map(|kind| kind.emit()).collect())
+    }
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.model.refuse_with_cuda(&[("--tune", arguments.tune), ("--profile", arguments.profile)])?;
     let mut options = match arguments.tune {
         true => arguments.model.native_options()?,
         false => arguments.model.options()?,
     };
     options.tune = arguments.tune.then(|| arguments.how.options());
-    let emit: BTreeSet<Emit> = arguments.emit.iter().map(|kind| kind.emit()).collect();
+    let emit = arguments.emit()?;
     options.profile = arguments.profile;
     options.name.clone_from(&arguments.name);
     options.output = Some(Output { folder: arguments.output.clone(), emit });

@@ -8,9 +8,9 @@ use sparsec::graph::{Graph, Symbol, TensorData};
 use sparsec::{Compiled, ModelSource};
 
 use crate::failure::Failure;
-use crate::options::{ModelArguments, parse_input};
+use crate::options::{ModelArguments, TargetKind, parse_input};
 use crate::progress::{DumpArguments, Progress};
-use crate::{native, tensors};
+use crate::{gpu, native, tensors};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -33,12 +33,25 @@ pub(crate) struct Arguments {
     #[arg(long)]
     interpret: bool,
 
+    /// With --target cuda: which GPU of this machine
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device: usize,
+
     #[command(flatten)]
     dumps: DumpArguments,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let computed = if arguments.interpret { interpret(&arguments)? } else { execute(&arguments)? };
+    let cuda = arguments.model.target == TargetKind::Cuda;
+    if !cuda && arguments.device != 0 {
+        return Err(Failure::usage("`--device` is for `--target cuda`"));
+    }
+    arguments.model.refuse_with_cuda(&[("--threads", arguments.threads != 1)])?;
+    let computed = match arguments.interpret {
+        true => interpret(&arguments)?,
+        false if cuda => execute_on_gpu(&arguments)?,
+        false => execute(&arguments)?,
+    };
     let Some((names, outputs)) = computed else { return Ok(()) };
     write_outputs(&arguments.output_dir, &names, &outputs)
 }
@@ -66,6 +79,14 @@ fn execute(arguments: &Arguments) -> Result<Option<Outputs>, Failure> {
     let outputs = native.model.run(&inputs).map_err(Failure::input)?;
     let outputs = outputs.iter().map(tensors::from_runtime).collect::<Result<_, _>>()?;
     Ok(Some((output_names(graph), outputs)))
+}
+
+fn execute_on_gpu(arguments: &Arguments) -> Result<Option<Outputs>, Failure> {
+    let options = arguments.model.options()?;
+    let Some(model) = gpu::compile(&arguments.model, options, &arguments.dumps)? else { return Ok(None) };
+    let inputs = tensors::read_inputs(&model.compiled.graph, &arguments.inputs)?;
+    let outputs = model.run(arguments.device, &inputs)?;
+    Ok(Some((output_names(&model.compiled.graph), outputs)))
 }
 
 /// Says which dimension is out of range, and why; the library itself has one status for all.

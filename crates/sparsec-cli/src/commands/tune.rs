@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let mut options = arguments.model.native_options()?;
+    let mut options = arguments.model.library_options()?;
     options.tune = Some(arguments.how.options());
     let dumps = DumpArguments::default();
     let mut progress = Progress::new(&dumps)?;

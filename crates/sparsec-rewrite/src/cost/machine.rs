@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::gpu::Gpu;
 use super::work::{Constants, Work};
 
 /// A processor, as the cost model sees it.
@@ -35,11 +36,14 @@ pub struct Machine {
     pub dram_gbs: f64,
     /// What kinds of work cost.
     pub constants: Constants,
+    /// Where it is a GPU: what times are then predicted by, instead of the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
 }
 
 impl Machine {
     /// The machine of a target name: `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `neoverse` (also `neoverse-n1`,
-    /// `neoverse-n2`, `neoverse-v1`, `neoverse-v2`). `None` for any other name.
+    /// `neoverse-n2`, `neoverse-v1`, `neoverse-v2`), or of a GPU: `sm_80`, `sm_90a`. `None` for any other name.
     ///
     /// The constants are those of the machine that `docs/tuning.md` names; on the other families they say how the
     /// kernels' parts compare, not how fast they are.
@@ -55,6 +59,9 @@ impl Machine {
             "x86-64-v4" => (3.6, 16, 32, 32.0, 32.0, 1024.0, 24e3, 100.0, 80.0, 22.0),
             // Neoverse N1: two 4-lane FMAs a cycle. The later cores have four such pipes and are faster throughout.
             "neoverse" | "neoverse-n1" | "neoverse-n2" => (2.6, 4, 32, 16.0, 64.0, 1024.0, 8e3, 60.0, 30.0, 16.0),
+            // A warp as a machine with vectors of 32 lanes, for what asks about schedules: 4 bytes a lane and cycle and FMA.
+            "sm_80" => (1.41, 32, 64, 64.0, 16.0, 40960.0, 40e3, 60.0, 30.0, 14.0),
+            "sm_90a" => (1.83, 32, 64, 64.0, 16.0, 51200.0, 50e3, 90.0, 45.0, 25.0),
             "neoverse-v1" | "neoverse-v2" => (2.6, 4, 32, 32.0, 64.0, 1024.0, 16e3, 80.0, 40.0, 20.0),
             _ => return None,
         };
@@ -71,13 +78,14 @@ impl Machine {
             l3_gbs,
             dram_gbs,
             constants: Constants::default(),
+            gpu: Gpu::for_target(name),
         })
     }
 
     /// Seconds that work takes.
     #[must_use]
     pub fn seconds(&self, work: &Work) -> f64 {
-        self.constants.cycles(work) / (self.ghz * 1e9)
+        self.constants.cycles(work) / (self.ghz * 1e9) + work.whole_seconds()
     }
 
     /// Cycles between two vector multiply-adds at the peak.

@@ -6,12 +6,14 @@
 
 mod activation;
 mod bytes;
+mod gpu;
 mod machine;
 mod scalar;
 mod tile;
 mod weight;
 mod work;
 
+pub use gpu::Gpu;
 pub use machine::Machine;
 pub(crate) use weight::{Product, StoredFacts, product_work, rows_in_flight, takes_vector};
 pub use work::{Constants, Term, Work};
@@ -77,6 +79,9 @@ impl<'a> CostModel<'a> {
         let result = egraph[class].data.ty.as_ref()?;
         let types: Vec<&TensorType> = operands.iter().map(|&x| egraph[x].data.ty.as_ref()).collect::<Option<_>>()?;
         let Some(weight) = weight_of(egraph, info, operands).and_then(|value| self.weights.get(&value)) else {
+            if let Some(gpu) = &self.machine.gpu {
+                return Some(self.gpu_operator(gpu, info, &types, result));
+            }
             let mut work = Work::default();
             self.operator_work(&mut work, info, &types, result);
             self.epilogue_work(&mut work, info, &types, result);
@@ -95,6 +100,9 @@ impl<'a> CostModel<'a> {
 
     /// Work of an operator alone.
     pub(crate) fn plain_work(&self, op: &Op, types: &[&TensorType], result: &TensorType) -> Work {
+        if let Some(gpu) = &self.machine.gpu {
+            return self.gpu_operator(gpu, &OpInfo::plain(op.clone()), types, result);
+        }
         let mut work = Work::default();
         self.operator_work(&mut work, &OpInfo::plain(op.clone()), types, result);
         work.add(Term::Launch, 1.0);
@@ -104,6 +112,11 @@ impl<'a> CostModel<'a> {
     /// The prediction for a node that is taken over as it is.
     pub(crate) fn opaque_node(&self, graph: &Graph, node: &Node) -> OperatorReport {
         let types: Vec<&TensorType> = node.operands.iter().map(|&x| graph.ty(x)).collect();
+        if self.machine.gpu.is_some() {
+            let seconds = |&result| self.machine.seconds(&self.plain_work(&node.op, &types, graph.ty(result)));
+            let seconds = node.results.iter().map(seconds).sum();
+            return OperatorReport { node: node.name.clone(), seconds, work: Work::whole(seconds) };
+        }
         let mut work = Work::default();
         for &result in &node.results {
             self.operator_work(&mut work, &OpInfo::plain(node.op.clone()), &types, graph.ty(result));
@@ -120,6 +133,9 @@ impl<'a> CostModel<'a> {
         result: &TensorType,
         (facts, product): (&StoredFacts, &Product),
     ) -> Work {
+        if let Some(gpu) = &self.machine.gpu {
+            return self.gpu_product(gpu, info, (facts, product), types, result);
+        }
         let mut work = match types {
             [w, ..] if w.dtype == DType::I8 => bytes::product_work(self.machine, facts, product),
             _ => product_work(self.machine, facts, product),

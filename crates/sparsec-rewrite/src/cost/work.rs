@@ -183,24 +183,38 @@ const TERMS: usize = Term::ALL.len();
 
 /// How much of each kind of work an operator does.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Work([f64; TERMS]);
+pub struct Work {
+    counts: [f64; TERMS],
+    /// Seconds that are predicted as a whole: on a GPU arithmetic and memory overlap, and no sum of terms says so.
+    seconds: f64,
+}
 
 impl Default for Work {
     fn default() -> Self {
-        Work([0.0; TERMS])
+        Work { counts: [0.0; TERMS], seconds: 0.0 }
     }
 }
 
 impl Work {
     /// Adds so many units of a term.
     pub fn add(&mut self, term: Term, count: f64) {
-        self.0[term as usize] += count;
+        self.counts[term as usize] += count;
+    }
+
+    /// Work that takes so many seconds, whatever it is made of.
+    pub(crate) fn whole(seconds: f64) -> Work {
+        Work { seconds, ..Work::default() }
+    }
+
+    /// Seconds that are predicted as a whole.
+    pub(crate) fn whole_seconds(&self) -> f64 {
+        self.seconds
     }
 
     /// The work of this many times the same.
     #[must_use]
     pub fn repeated(&self, times: f64) -> Work {
-        Work(self.0.map(|count| count * times))
+        Work { counts: self.counts.map(|count| count * times), seconds: self.seconds * times }
     }
 
     /// The terms that occur, by name.
@@ -212,7 +226,7 @@ impl Work {
     /// Units of a term.
     #[must_use]
     pub fn count(&self, term: Term) -> f64 {
-        self.0[term as usize]
+        self.counts[term as usize]
     }
 }
 
@@ -246,7 +260,7 @@ impl Constants {
     /// Cycles that work takes.
     #[must_use]
     pub fn cycles(&self, work: &Work) -> f64 {
-        self.0.iter().zip(&work.0).map(|(cost, count)| cost * count).sum()
+        self.0.iter().zip(&work.counts).map(|(cost, count)| cost * count).sum()
     }
 }
 

@@ -73,7 +73,7 @@ pub fn calibrate_with(
         sparsec_machine: VERSION,
         compiler_version: env!("CARGO_PKG_VERSION").to_owned(),
         cpu: target.cpu().to_owned(),
-        family: pipeline::family(target).to_owned(),
+        family: crate::Backend::from(target.clone()).family().to_owned(),
         median_error: round(median_error(&machine, &samples)),
         machine,
     };

@@ -7,7 +7,6 @@ use sparsec_graph::{Bindings, Format, Graph, Node, TensorType};
 use sparsec_rewrite::Decision;
 
 use crate::CompileOptions;
-use crate::pipeline::target_info;
 
 /// To be raised with every change of kernels or of the way in which they are timed.
 const KERNELS: u32 = 1;
@@ -45,10 +44,10 @@ pub(super) fn key(
             per(s.empty_cols, s.cols)
         )
     });
-    let info = target_info(&options.target);
+    let info = options.target.schedules();
     [
         format!("sparsec {} kernels {KERNELS}", env!("CARGO_PKG_VERSION")),
-        format!("cpu {} {info:?}", options.target.cpu()),
+        format!("cpu {} {info:?}", options.target.name()),
         format!("{:?} ({}) -> {}", node.op, operands.join(", "), shape(graph.ty(node.result()))),
         format!("epilogue {epilogue}"),
         format!("pattern {} density {:.2}{stats}", decision.pattern, decision.density),

@@ -73,7 +73,7 @@ pub(crate) fn tune(
         }
     }
     known.append(&mut measured);
-    let mut tuning = Tuning::new(options.target.cpu());
+    let mut tuning = Tuning::new(options.target.name());
     let mut stored: BTreeMap<String, Format> = BTreeMap::new();
     for problem in &problems {
         let Some(outcome) = known.get(&problem.key) else { continue };
@@ -259,7 +259,7 @@ mod tests {
         first.write(&path).expect("written");
         let code = |options: &CompileOptions| {
             let graph = sparsec_graph::parse(&model(32, 0.1, "w")).expect("a graph");
-            crate::compile_graph("g", &graph, options).expect("compiles").emitted.object
+            crate::compile_graph("g", &graph, options).expect("compiles").code.object().expect("machine code").to_vec()
         };
         let by_file = CompileOptions { tune: None, tuning: Some(Tuning::read(&path).expect("read")), ..options };
         assert_eq!(code(&by_file), code(&CompileOptions { tuning: Some(first), ..by_file.clone() }));

@@ -13,7 +13,7 @@ use sparsec_lower::{LowerOptions, Schedule};
 
 use super::{TunedLayer, Tuning};
 use crate::native::Native;
-use crate::pipeline::{machine, target_info};
+use crate::pipeline::machine;
 use crate::{CompileError, CompileOptions};
 
 /// Rounds: others of a shared machine are seldom in the way in all of them.
@@ -75,7 +75,7 @@ pub(super) fn schedules(
     options: &CompileOptions,
 ) -> Result<Vec<Vec<Schedule>>, CompileError> {
     let timed = graph_of(graph, node, weight, &formats.iter().collect::<Vec<_>>());
-    let lowered = sparsec_lower::lower_with(&timed, &target_info(&options.target), &LowerOptions::default())
+    let lowered = sparsec_lower::lower_with(&timed, &options.target.schedules(), &LowerOptions::default())
         .map_err(|source| CompileError::Lower { model: node.name.clone(), source })?;
     Ok((0..formats.len()).map(|i| lowered.schedules.get(&label(i)).cloned().unwrap_or_default()).collect())
 }
@@ -89,7 +89,7 @@ pub(super) fn time(
     (nominal, options, budget): (&Bindings, &CompileOptions, Duration),
 ) -> Result<Vec<f64>, CompileError> {
     let timed = graph_of(graph, node, weight, &candidates.iter().map(|c| &c.format).collect::<Vec<_>>());
-    let mut tuning = Tuning::new(options.target.cpu());
+    let mut tuning = Tuning::new(options.target.name());
     tuning.layers.extend(candidates.iter().enumerate().map(|(i, candidate)| TunedLayer {
         node: label(i),
         tensor: label(i),

@@ -51,10 +51,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::usage("`--seconds` must be positive"));
     }
     let started = Instant::now();
-    let mut options = arguments.model.native_options()?;
+    let mut options = arguments.model.library_options()?;
     options.profile = arguments.layers;
     let source = ModelSource::File(arguments.model.model.clone());
-    let target = options.target.clone();
+    let target = options.target.cpu().map_err(Failure::usage)?.clone();
     let native = native::load(source, options, &arguments.dumps, arguments.threads.into())?;
     let Some(mut native) = native else { return Ok(()) };
     let compile_seconds = started.elapsed().as_secs_f64();

@@ -1,0 +1,174 @@
+//! Predicted time of a kernel on a GPU: a roofline, cut into whole warps.
+//!
+//! A kernel takes as long as its arithmetic or its memory takes, whichever is longer, and what a launch costs. Arithmetic is
+//! done by the multiprocessors: the one with the most warps ends last, and one with few warps doesn't reach its peak. The
+//! same holds for memory: few warps don't ask for as many bytes as it could give.
+//!
+//! Peaks, bandwidths and numbers of multiprocessors are those of data sheets. The shares of a peak that kernels reach, and
+//! the cost of a launch, are assumptions until they are measured; sources stand beside them.
+
+use serde::{Deserialize, Serialize};
+use sparsec_graph::{Format, Op, TensorType};
+
+use super::scalar::expression_cost;
+use super::work::Work;
+use super::{CostModel, Product, StoredFacts};
+use crate::lang::OpInfo;
+
+/// A GPU, as the cost model sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gpu {
+    /// Streaming multiprocessors.
+    pub multiprocessors: f64,
+    /// Single-precision peak in GFLOP/s, without tensor cores.
+    pub f32_gflops: f64,
+    /// Bandwidth of memory in GB/s.
+    pub dram_gbs: f64,
+    /// Microseconds of a launch within a CUDA graph.
+    pub launch_us: f64,
+}
+
+/// Warps of a multiprocessor that hide its latencies: two on each of its four schedulers.
+const BUSY_WARPS: f64 = 8.0;
+/// Rows of a product that a warp has in flight.
+const WARP_ROWS: f64 = 8.0;
+/// Columns of a product that a warp has in flight: two a lane.
+const WARP_COLUMNS: f64 = 64.0;
+/// Instructions that stand for an exponential or the like.
+const FUNCTION: f64 = 20.0;
+
+impl Gpu {
+    /// The GPU that an architecture is first made for: `sm_80` an A100, `sm_90a` an H100.
+    pub(super) fn for_target(name: &str) -> Option<Gpu> {
+        match name {
+            // A100 SXM4 40 GB: 108 multiprocessors, 19.5 TFLOP/s, 1555 GB/s. NVIDIA A100 Tensor Core GPU data sheet, and
+            // the white paper "NVIDIA A100 Tensor Core GPU Architecture", table 4.
+            "sm_80" => Some(Gpu { multiprocessors: 108.0, f32_gflops: 19_500.0, dram_gbs: 1555.0, launch_us: 2.0 }),
+            // H100 SXM5: 132 multiprocessors, 66.9 TFLOP/s, 3352 GB/s. NVIDIA H100 Tensor Core GPU data sheet, and the
+            // white paper "NVIDIA H100 Tensor Core GPU Architecture", table 3.
+            "sm_90a" => Some(Gpu { multiprocessors: 132.0, f32_gflops: 66_900.0, dram_gbs: 3352.0, launch_us: 2.0 }),
+            _ => None,
+        }
+    }
+
+    /// Seconds of a kernel of so many operations, bytes of memory and warps. `share` is what its inner loop reaches of the
+    /// peak.
+    pub(super) fn seconds(&self, flops: f64, bytes: f64, warps: f64, share: f64) -> f64 {
+        let warps = warps.max(1.0);
+        let on_busiest = (warps / self.multiprocessors).ceil();
+        let peak = self.f32_gflops * 1e9 / self.multiprocessors * share;
+        let arithmetic = flops / warps * on_busiest.max(BUSY_WARPS) / peak;
+        let asking = (warps / (self.multiprocessors * BUSY_WARPS)).min(1.0);
+        let memory = bytes / (self.dram_gbs * 1e9 * asking);
+        self.launch_us * 1e-6 + arithmetic.max(memory)
+    }
+}
+
+/// What a kernel of this format reaches of the peak.
+fn share(format: &Format) -> f64 {
+    match format {
+        Format::Dense | Format::Pruned(_) => 0.6,
+        Format::Bsr { r, .. } if *r >= 4 => 0.5,
+        Format::Nm { .. } => 0.3,
+        // "Sparse GPU Kernels for Deep Learning" (Gale, Zaharia, Young, Elsen, SC 2020) reports up to 27 % of the peak.
+        _ => 0.25,
+    }
+}
+
+/// Instructions on each element of a result.
+fn epilogue_instructions(info: &OpInfo) -> f64 {
+    info.epilogue.as_ref().map_or(0.0, |epilogue| expression_cost(&epilogue.expr))
+}
+
+impl CostModel<'_> {
+    /// A product with a stored weight.
+    pub(super) fn gpu_product(
+        &self,
+        gpu: &Gpu,
+        info: &OpInfo,
+        (facts, product): (&StoredFacts, &Product),
+        types: &[&TensorType],
+        result: &TensorType,
+    ) -> Work {
+        let instructions = epilogue_instructions(info);
+        let entries = match facts.format {
+            Format::Dense => facts.entries / product.groups.max(1) as f64,
+            _ => facts.entries,
+        };
+        let flops = (2.0 * entries + product.image.outputs as f64 * instructions) * product.n;
+        // The weight is among the operands as the dense tensor that it was.
+        let weight = usize::from(!matches!(info.op, Op::Contract(_)));
+        let others = types.iter().enumerate().filter(|(i, _)| *i != weight).map(|(_, ty)| self.bytes(ty)).sum::<f64>();
+        let bytes = facts.bytes + others + self.bytes(result);
+        let warps = (product.image.outputs as f64 / WARP_ROWS).ceil() * (product.n / WARP_COLUMNS).ceil();
+        Work::whole(gpu.seconds(flops, bytes, warps, share(&facts.format)))
+    }
+
+    /// Any other operator.
+    pub(super) fn gpu_operator(&self, gpu: &Gpu, info: &OpInfo, types: &[&TensorType], result: &TensorType) -> Work {
+        let (op, instructions) = (&info.op, epilogue_instructions(info));
+        let read: f64 = types.iter().map(|ty| self.bytes(ty)).sum();
+        let (elements, written) = (self.elements(result), self.bytes(result));
+        let first = types.first().map_or(0.0, |ty| self.elements(ty));
+        // Operations of an element of the result, bytes, and warps.
+        let (flops, bytes, warps) = match op {
+            Op::Reshape(_) | Op::ShapeOf(_) | Op::If { .. } | Op::Loop(_) => return Work::default(),
+            Op::Contract(spec) => {
+                let summed: f64 = match types {
+                    [lhs, _] => {
+                        let pairs = spec.lhs.iter().zip(&lhs.shape).filter(|(label, _)| !spec.out.contains(label));
+                        pairs.map(|(_, d)| self.extent(d)).product()
+                    }
+                    _ => 1.0,
+                };
+                (2.0 * summed, read + written, elements / (WARP_ROWS * WARP_COLUMNS))
+            }
+            Op::Attention(_) => {
+                let keys = types.get(1).map_or(1.0, |k| self.elements(k)) / elements.max(1.0) * first;
+                (4.0 * keys.sqrt() + FUNCTION, read + written, elements / WARP_COLUMNS)
+            }
+            Op::Conv(_) => {
+                let taps = types
+                    .get(1)
+                    .map_or(1.0, |w| self.elements(w) / w.shape.first().map_or(1.0, |d| self.extent(d)).max(1.0));
+                (2.0 * taps, read + written, elements / (WARP_ROWS * WARP_COLUMNS))
+            }
+            Op::Pool(attrs) => {
+                let taps: f64 = attrs.kernel.iter().map(|&k| k as f64).product();
+                (taps, read + written, elements / 32.0)
+            }
+            Op::Reduce { .. } => (first / elements.max(1.0), read + written, elements),
+            Op::Softmax { .. } => (2.0 * FUNCTION, 2.0 * read + written, elements / 128.0),
+            Op::LayerNorm { .. } => (8.0, 2.0 * read + written, elements / 128.0),
+            Op::Gather { .. } => (1.0, 2.0 * written, elements / 32.0),
+            Op::Map(expr) => (expression_cost(expr), read + written, elements / 32.0),
+            _ => (1.0, read + written, elements / 32.0),
+        };
+        Work::whole(gpu.seconds((flops + instructions) * elements, bytes, warps.ceil(), 0.5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gpu;
+
+    #[test]
+    fn times_are_rooflines_of_whole_warps() {
+        let a100 = Gpu::for_target("sm_80").expect("known");
+        let of = |flops, bytes, warps| a100.seconds(flops, bytes, warps, 1.0) - 2e-6;
+        let many = 108.0 * 64.0;
+        // All multiprocessors are busy: the peak, and the bandwidth.
+        assert!((of(19.5e12, 0.0, many) - 1.0).abs() < 1e-9);
+        assert!((of(0.0, 1555e9, many) - 1.0).abs() < 1e-9);
+        assert!((of(19.5e12, 2.0 * 1555e9, many) - 2.0).abs() < 1e-9);
+        // One warp more than fits evenly takes a whole round more.
+        let round = of(1e12, 0.0, many + 1.0) / of(1e12, 0.0, many);
+        assert!((round - 65.0 / 64.0).abs() < 1e-3, "{round}");
+        // One warp has an eighth of one of 108 multiprocessors.
+        assert!((of(1e12, 0.0, 1.0) / of(1e12, 0.0, many) - 864.0).abs() < 1e-6);
+        assert!(Gpu::for_target("sm_70").is_none());
+        let h100 = Gpu::for_target("sm_90a").expect("known");
+        assert!(h100.seconds(1e12, 1e9, many, 0.5) < a100.seconds(1e12, 1e9, many, 0.5));
+    }
+}
