@@ -157,9 +157,9 @@ mod tests {
         file().write(&path).expect("written");
         assert_eq!(MachineFile::read(&path).expect("read"), file());
         let target = crate::Target::new(Some("x86_64-unknown-linux-gnu"), "x86-64-v3").expect("a target");
-        assert_eq!(file().for_target(&path, &target).expect("fits"), file().machine);
+        assert_eq!(file().for_target(&path, &target.into()).expect("fits"), file().machine);
         let other = crate::Target::new(Some("x86_64-unknown-linux-gnu"), "x86-64-v4").expect("a target");
-        let refused = file().for_target(&path, &other).expect_err("another family").to_string();
+        let refused = file().for_target(&path, &other.into()).expect_err("another family").to_string();
         assert!(refused.contains("measured on z80 for x86-64-v3 code, not for x86-64-v4"), "{refused}");
         assert!(matches!(MachineFile::read(&folder.path().join("none")), Err(MachineFileError::Io { .. })));
     }

@@ -149,7 +149,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("machine.json");
         file.write(&path).expect("written");
-        let machine = MachineFile::read(&path).and_then(|f| f.for_target(&path, &target)).expect("read back");
+        let machine =
+            MachineFile::read(&path).and_then(|f| f.for_target(&path, &target.clone().into())).expect("read back");
         assert_eq!(machine, file.machine);
         let options = CompileOptions { machine: Some(machine.clone()), ..CompileOptions::new(target) };
         let graph = few[0].graph().expect("a graph");
