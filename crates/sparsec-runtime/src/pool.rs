@@ -1,11 +1,13 @@
 //! A thread pool that compiled models can borrow.
 //!
-//! Threads stay alive between loops. One loop is in flight at a time; its pieces are handed out by a counter, a few per
-//! worker, so that a slow core does not hold the others up. Threads spin for some microseconds between loops before they
+//! Threads stay alive between loops. One loop is in flight at a time. Each worker has a part of it to itself, one behind the
+//! other, so that in a chain of loops over the same image a core reads what it wrote; whoever is done takes from the others'
+//! parts, piece by piece, so that a slow core does not hold the others up. Threads spin for some microseconds between loops before they
 //! sleep, since the loops of a model follow each other closely.
 #![allow(unsafe_code, reason = "the loop's body is a C function with a pointer")]
 
 use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,8 +16,8 @@ use sparsec_abi::{Body, Parallel};
 
 use crate::RuntimeError;
 
-/// Pieces per worker: enough that two threads don't end a piece apart (28 strips of an image in pieces of 3 are 15 and 13),
-/// few enough that handing out costs nothing.
+/// Pieces of a worker's part: enough that threads end together (28 strips of an image in pieces of 3 are 15 and 13), few
+/// enough that handing out costs nothing.
 const PIECES_PER_WORKER: i64 = 16;
 /// Turns of the waiting loop before a thread sleeps.
 const SPINS: u32 = 4096;
@@ -45,12 +47,17 @@ struct Shared {
     epoch: AtomicU64,
     job: Mutex<Option<Job>>,
     wake: Condvar,
-    /// Next iteration to hand out.
-    next: AtomicI64,
+    /// The next iteration to hand out of each worker's part.
+    next: Vec<Next>,
     /// Threads of the pool that have not finished the newest loop.
     running: AtomicUsize,
     stop: AtomicBool,
 }
+
+/// A counter in a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Next(AtomicI64);
 
 impl ThreadPool {
     /// A pool of `threads` workers, the calling one included.
@@ -58,16 +65,17 @@ impl ThreadPool {
     /// # Errors
     /// When the system refuses a thread.
     pub fn new(threads: usize) -> Result<ThreadPool, RuntimeError> {
+        let threads = threads.clamp(1, sparsec_abi::MAX_THREADS as usize);
         let shared = Arc::new(Shared {
             epoch: AtomicU64::new(0),
             job: Mutex::new(None),
             wake: Condvar::new(),
-            next: AtomicI64::new(0),
+            next: (0..threads).map(|_| Next::default()).collect(),
             running: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let mut pool = ThreadPool { shared, turn: Mutex::new(()), threads: Vec::new() };
-        for worker in 1..threads.clamp(1, sparsec_abi::MAX_THREADS as usize) {
+        for worker in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new()
                 .name(format!("sparsec-{worker}"))
@@ -104,7 +112,9 @@ impl ThreadPool {
         {
             let mut slot = lock(&shared.job);
             *slot = Some(job);
-            shared.next.store(0, Ordering::Relaxed);
+            for (worker, next) in shared.next.iter().enumerate() {
+                next.0.store(shared.part(extent, worker).start, Ordering::Relaxed);
+            }
             shared.running.store(self.threads.len(), Ordering::Relaxed);
             shared.epoch.fetch_add(1, Ordering::Release);
         }
@@ -164,16 +174,28 @@ impl Shared {
         }
     }
 
+    /// The iterations that a worker begins with.
+    fn part(&self, extent: i64, worker: usize) -> Range<i64> {
+        let (worker, workers) = (worker as i64, self.next.len() as i64);
+        let start = |worker: i64| extent / workers * worker + (extent % workers).min(worker);
+        start(worker)..start(worker + 1)
+    }
+
+    /// Runs pieces of the worker's own part, then of the others'.
     fn pieces(&self, job: Job, worker: i32) {
-        loop {
-            let begin = self.next.fetch_add(job.piece, Ordering::Relaxed);
-            if begin >= job.extent {
-                return;
+        let workers = self.next.len();
+        for owner in (0..workers).map(|step| (worker as usize + step) % workers) {
+            let part = self.part(job.extent, owner);
+            loop {
+                let begin = self.next[owner].0.fetch_add(job.piece, Ordering::Relaxed);
+                if begin >= part.end {
+                    break;
+                }
+                let end = (begin + job.piece).min(part.end);
+                // SAFETY: the body may be called for any piece from any thread, with worker numbers that differ between
+                // threads; `arg` lives until `run` returns, which waits for every worker.
+                unsafe { (job.body)(job.arg, begin, end, worker) }
             }
-            let end = (begin + job.piece).min(job.extent);
-            // SAFETY: the body may be called for any piece from any thread, with worker numbers that differ between
-            // threads; `arg` lives until `run` returns, which waits for every worker.
-            unsafe { (job.body)(job.arg, begin, end, worker) }
         }
     }
 }
