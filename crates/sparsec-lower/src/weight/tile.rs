@@ -123,7 +123,9 @@ pub(crate) fn pack_window(
     let size = g.channel_size() as i64;
     c.serial("ch", Expr::int(0), count, 1, |c, ch| {
         prefetch_window(c, (p, g, b), tile, &(first.clone() + ch.clone()));
-        if g.is_flat() && p.rows.stride == 1 && p.cols.stride == 1 && p.cols.pad == 0 && p.rows.pad == 0 {
+        // One plane of one row, without a border.
+        let is_copy = g.is_flat() && p.kernel_size() == 1;
+        if is_copy && p.rows.stride == 1 && p.cols.stride == 1 && p.cols.pad == 0 && p.rows.pad == 0 {
             let width = c.dim(&p.x.shape[3]);
             let base = c.bind_index("base", ch.clone() * Expr::int(size));
             c.unroll("t", g.vectors as u32, |c, t| {
