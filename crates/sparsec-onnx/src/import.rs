@@ -127,7 +127,8 @@ pub(crate) fn import_model(
             }
         }
     }
-    Err(first)
+    // What is left is what the user has to see to.
+    Err(later.unwrap_or(first))
 }
 
 fn import_once(
