@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-rewrite", &["sparsec-graph", "sparsec-sparse"]),
     ("sparsec-lower", &["sparsec-graph", "sparsec-sparse", "sparsec-tir"]),
     ("sparsec-llvm", &["sparsec-abi", "sparsec-tir"]),
+    ("sparsec-ptxsim", &["sparsec-ptx"]),
     ("sparsec-ptx", &["sparsec-tir"]),
     ("sparsec-plan", &["sparsec-abi", "sparsec-tir"]),
     ("sparsec-artifact", &["sparsec-abi", "sparsec-plan", "sparsec-tir"]),

@@ -1,0 +1,37 @@
+//! A simulator of a GPU that runs [`sparsec_ptx::Module`]s, so that kernels are tested on machines without one.
+//!
+//! [`Device`] has the operations of a driver: allocate, copy in, launch a function, copy out. A launch runs its blocks one
+//! after the other. The warps of a block run in turns from barrier to barrier, the 32 lanes of a warp in lockstep; lanes
+//! that part at a branch meet again at its immediate post-dominator. Results do not depend on the machine.
+//!
+//! What a GPU would leave undefined is an error here, with the function, the instruction, the block and the thread:
+//!
+//! - accesses outside of an allocation or shared array, to freed memory, or misaligned;
+//! - reads of registers and memory that nothing has written;
+//! - accesses to shared memory by two threads, one of which writes, with no barrier between them;
+//! - data of `cp.async` that is touched before `cp.async.wait_group`;
+//! - barriers that part of a warp or of the block never reaches, shuffles and matrix products that lanes are missing from;
+//! - metadata of sparse matrix products that name no two entries, or name them out of order.
+//!
+//! Arithmetic is that of the PTX ISA, rounded as it says; `src/float.rs` holds the formats, `src/matrix.rs` the layouts of
+//! fragments. Where the ISA leaves the order of a sum open (`mma`), all products are exact, summed in `f64` in ascending
+//! order, and rounded once. [`Counts`] tells what a launch did: instructions, bank conflicts, sectors of global memory.
+
+mod alu;
+mod convert;
+mod counts;
+mod device;
+mod error;
+mod exec;
+mod float;
+mod flow;
+mod launch;
+mod matrix;
+mod memory;
+mod program;
+mod shared;
+mod warp;
+
+pub use counts::Counts;
+pub use device::{Argument, Device, DevicePtr, Launch};
+pub use error::{DeviceError, Fault, SimError};

@@ -1,0 +1,290 @@
+//! What `sparsec-ptx` makes of kernels computes, in the simulator, what the interpreter of the tensor IR computes, bit for bit.
+
+#[path = "../../sparsec-tir/tests/generate/mod.rs"]
+mod generate;
+
+use proptest::prelude::*;
+use sparsec_lower::{TargetInfo, lower};
+use sparsec_ptx::{Target, emit_program, print_module};
+use sparsec_ptxsim::{Argument, Device, DevicePtr, Launch};
+use sparsec_tir::{
+    Argument as Place, BinaryOp, BufferData, BufferKind, ConstantData, Expr, Kernel, Program, Scalar, Step,
+    expand_math, lower_to_flat, print_kernel, run_kernel, run_program,
+};
+
+/// An expression of integers over these values.
+fn eval(e: &Expr, values: &[i64]) -> i64 {
+    match e {
+        Expr::Int(v, _) => *v,
+        Expr::Param(p) => values[p.index()],
+        Expr::Binary(op, x, y) => {
+            let (x, y) = (eval(x, values), eval(y, values));
+            match op {
+                BinaryOp::Add => x + y,
+                BinaryOp::Sub => x - y,
+                BinaryOp::Mul => x * y,
+                BinaryOp::Div => x / y,
+                BinaryOp::Rem => x % y,
+                BinaryOp::FloorDiv => x.div_euclid(y),
+                BinaryOp::Min => x.min(y),
+                BinaryOp::Max => x.max(y),
+                other => panic!("{} in an extent", other.name()),
+            }
+        }
+        other => panic!("{other:?} in an extent"),
+    }
+}
+
+/// Runs launches one after the other, each with the addresses of its buffers.
+fn run_launches(program: &Program, device: &mut Device, symbols: &[i64], mut place: impl FnMut(Place) -> DevicePtr) {
+    let emitted = emit_program(program, Target::Sm80).unwrap_or_else(|e| panic!("{e}"));
+    let sequence: Vec<u32> = program
+        .steps
+        .iter()
+        .map(|s| match s {
+            Step::Launch(l) => *l,
+            other => panic!("{other:?} is no launch"),
+        })
+        .collect();
+    for index in sequence {
+        let launch = &program.launches[index as usize];
+        let (kernel, info) = (&program.kernels[launch.kernel as usize], &emitted.kernels[launch.kernel as usize]);
+        let params: Vec<i64> = launch.params.iter().map(|p| eval(p, symbols)).collect();
+        let count = kernel.parallel_loop().map_or(1, |l| eval(&l.end, &params) - eval(&l.start, &params));
+        let blocks = (count.max(0) as u32).div_ceil(info.iterations);
+        if blocks == 0 {
+            continue;
+        }
+        let mut arguments: Vec<Argument> = params.iter().map(|p| Argument::Bits64(*p as u64)).collect();
+        for (at, offset) in &launch.arguments {
+            arguments.push(Argument::Pointer(place(*at).offset(eval(offset, symbols) as u64)));
+        }
+        if info.scratch_bytes > 0 {
+            // Kernels may read what they have not written, where they do not use it.
+            let scratch = device.upload("scratch", &vec![0xCB; info.scratch_bytes as usize * blocks as usize]);
+            arguments.push(Argument::Pointer(scratch));
+        }
+        if let Err(e) = device.launch(&emitted.module, &info.name, Launch::linear(blocks, info.threads), &arguments) {
+            panic!("{e}\n{}\n{}", print_kernel(kernel), print_module(&emitted.module));
+        }
+    }
+}
+
+/// Every NaN as one: which of them an operation gives is not the IR's business.
+fn without_payloads(bytes: &[u8], elem: Scalar) -> Vec<u8> {
+    if elem != Scalar::F32 {
+        return bytes.to_vec();
+    }
+    let one = |b: &[u8]| {
+        let x = f32::from_le_bytes(b.try_into().expect("four bytes"));
+        if x.is_nan() { f32::NAN } else { x }.to_le_bytes()
+    };
+    bytes.chunks_exact(4).flat_map(one).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_kernels(bytes in prop::collection::vec(any::<u8>(), 0..120), n in 0_i64..=24) {
+        let mut flat: Kernel = lower_to_flat(&generate::kernel(&bytes)).expect("lowers");
+        expand_math(&mut flat).expect("expands");
+        let mut expected = generate::arguments();
+        run_kernel(&flat, &[n], &mut expected).unwrap_or_else(|e| panic!("{e}\n{}", print_kernel(&flat)));
+        let mut device = Device::new();
+        let given = generate::arguments();
+        let places: Vec<DevicePtr> = given.iter().map(|d| device.upload("buffer", &d.bytes)).collect();
+        let arguments = (0..given.len() as u32).map(|i| (Place::Input(i), Expr::int(0))).collect();
+        let launch =
+            sparsec_tir::Launch { kernel: 0, label: String::new(), params: vec![Expr::int(n)], arguments };
+        let kernels = vec![flat.clone()];
+        let launches = vec![launch];
+        let program = Program { name: "m".to_owned(), kernels, launches, steps: Step::sequence(1), ..Program::default() };
+        run_launches(&program, &mut device, &[], |at| match at {
+            Place::Input(i) => places[i as usize],
+            other => panic!("{other:?}"),
+        });
+        let buffers: Vec<_> = flat.buffers.iter().filter(|b| b.kind != BufferKind::Scratch).collect();
+        for (i, buffer) in buffers.iter().enumerate() {
+            let got = device.read(places[i], given[i].bytes.len()).expect("was uploaded");
+            prop_assert!(
+                without_payloads(&got, buffer.elem) == without_payloads(&expected[i].bytes, buffer.elem),
+                "`{}`, n = {n}\n{}", buffer.name, print_kernel(&flat)
+            );
+        }
+    }
+}
+
+/// Lowers a graph for a warp, runs it in the simulator and in the interpreter, and compares the outputs.
+fn check(text: &str, symbols: &[i64]) {
+    let graph = sparsec_graph::parse(text).expect("the text is a graph");
+    let lowered = lower(&graph, &TargetInfo::WARP).expect("the graph lowers");
+    let program = &lowered.program;
+    let elements = |shape: &[Expr]| shape.iter().map(|d| eval(d, symbols) as usize).product::<usize>();
+    let mut seed = 5_u64;
+    let mut number = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 33
+    };
+    let inputs: Vec<BufferData> = program
+        .inputs
+        .iter()
+        .map(|port| {
+            let n = elements(&port.shape);
+            match port.elem {
+                Scalar::F32 => {
+                    let values: Vec<f32> = (0..n).map(|_| number() as f32 / (1_u64 << 30) as f32 - 1.0).collect();
+                    BufferData::from_f32(&values)
+                }
+                elem => {
+                    let values: Vec<i64> = (0..n).map(|_| number() as i64 % 4).collect();
+                    BufferData::from_ints(elem, &values)
+                }
+            }
+        })
+        .collect();
+    let expected = run_program(program, &lowered.data, symbols, &inputs).expect("the interpreter runs it");
+    let mut device = Device::new();
+    let at_inputs: Vec<DevicePtr> = inputs.iter().map(|d| device.upload("input", &d.bytes)).collect();
+    let at_outputs: Vec<DevicePtr> = expected.iter().map(|d| device.allocate("output", d.bytes.len())).collect();
+    let mut constants = Vec::new();
+    for (i, info) in program.constants.iter().enumerate() {
+        let mut bytes = Vec::new();
+        lowered.data.write(i, &mut bytes).expect("constants are made");
+        constants.push(device.upload(info.name.clone(), &bytes));
+    }
+    let arena_bytes = program.arena_bytes.as_ref().map_or(0, |e| eval(e, symbols));
+    let arena = device.allocate("arena", arena_bytes as usize);
+    run_launches(program, &mut device, symbols, |at| match at {
+        Place::Input(i) => at_inputs[i as usize],
+        Place::Output(i) => at_outputs[i as usize],
+        Place::Constant(i) => constants[i as usize],
+        Place::Arena(i) => arena.offset(eval(&program.arena[i as usize].offset, symbols) as u64),
+    });
+    for (i, (e, at)) in expected.iter().zip(at_outputs).enumerate() {
+        let got = device.read(at, e.bytes.len()).unwrap_or_else(|error| panic!("output {i}: {error}"));
+        assert!(
+            without_payloads(&got, e.elem) == without_payloads(&e.bytes, e.elem),
+            "output {i}: {:?}\nexpected {:?}\n{text}",
+            BufferData { elem: e.elem, bytes: got }.to_f64(),
+            e.to_f64(),
+        );
+    }
+}
+
+/// A linear layer whose weight has a row and a column without an entry.
+fn linear(format: &str, (m, k): (usize, usize), epilogue: &str) -> String {
+    let value = |row: usize, col: usize| match (row, col % 4) {
+        (2, _) | (_, 1 | 3) => "0.0".to_owned(),
+        _ if col == 4 => "0.0".to_owned(),
+        _ => format!("{:?}", ((row * 7 + col * 3) % 11) as f32 * 0.25 - 1.125),
+    };
+    let weight: Vec<String> = (0..m * k).map(|i| value(i / k, i % k)).collect();
+    format!(
+        "graph @linear {{\n input %0 \"x\": f32[{k}, n]\n const %1 \"w\" = f32[{m}, {k}] {{{}}}\n \
+         %2 \"fc\" = contract \"mk,kn->mn\" (%1, %0) epilogue {epilogue} () format {format} : f32[{m}, n]\n \
+         output \"y\" = %2\n}}",
+        weight.join(", ")
+    )
+}
+
+#[test]
+fn weights_in_every_format() {
+    for format in ["dense", "csr", "bsr<4,1>", "bsr<8,8>", "nm<2,4>", "hyb<64,4,2>", "hyb<8,1,4>", "pruned<csr>"] {
+        for n in [1, 31, 70] {
+            check(&linear(format, (16, 24), "gelu(acc)"), &[n]);
+        }
+    }
+}
+
+#[test]
+fn lines_products_and_movement() {
+    for axis in 0..3 {
+        check(
+            &format!(
+                r#"graph @g {{
+  input %0 "x": f32[batch, 6, 37]
+  const %1 "s": f32[37] random(seed=1, density=1.0)
+  %2 = softmax (%0) axis {axis}
+  %3 = reduce max (%0) axes [{axis}] keep false
+  %4 = reduce sum (%0) axes [1, 2] keep false
+  %5 = layer_norm (%0, %1, %1) axis 2 axes 1 epsilon 1e-5
+  output "a" = %2
+  output "b" = %3
+  output "c" = %4
+  output "d" = %5
+}}"#
+            ),
+            &[5],
+        );
+    }
+    check(
+        r#"graph @g {
+  input %0 "a": f32[2, 3, seq, 9]
+  input %1 "b": f32[2, 3, seq, 9]
+  input %2 "x": f32[2, 3, 9, 23]
+  %3 = contract "bhqd,bhkd->bhqk" (%0, %1) epilogue mul(acc, 0.5) ()
+  %4 = pool max (%2) kernel [3, 3] strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] ceil false
+  %5 = pool average (%2) kernel [2, 2] strides [1, 1] pads [(0, 0), (0, 0)] dilations [2, 3] ceil false
+  output "a" = %3
+  output "b" = %4
+  output "c" = %5
+}"#,
+        &[21],
+    );
+    check(
+        r#"graph @g {
+  input %0 "q": f32[3, 8, 2, seq]
+  input %1 "k": f32[2, 3, 8, seq]
+  input %2 "v": f32[3, 5, 2, seq]
+  input %3 "mask": f32[2, 1, seq, 1]
+  %4 = attention "hdbq,bhdk->bhkq" "bhkq,hfbk->hfbq" keys "k" scores add(mul(acc, 4.0), $0) (%0, %1, %2, %3)
+  output "y" = %4
+}"#,
+        &[17],
+    );
+    check(
+        r#"graph @g {
+  input %0 "x": f32[batch, 5, 7]
+  input %1 "i": i64[3]
+  %2 = transpose (%0) perm [2, 0, 1]
+  %3 = slice (%0) ranges [(0, batch, 1), (4, 5, -1), (1, 3, 2)]
+  %4 = concat (%0, %0) axis 1
+  %5 = pad (%0) amounts [(0, 0), (1, 2), (-1, 3)] value 2.5
+  %6 = gather (%0, %1) axis 1
+  %7 = cast i32 (%4)
+  %8 = cast u8 (%4)
+  %9 = cast f16 (%4)
+  %10 = cast bf16 (%4)
+  %11 = cast f64 (%4)
+  %12 = rem (%7, %7)
+  output "a" = %2
+  output "b" = %3
+  output "c" = %5
+  output "d" = %6
+  output "e" = %8
+  output "f" = %9
+  output "g" = %10
+  output "h" = %11
+  output "i" = %12
+}"#,
+        &[2],
+    );
+}
+
+#[test]
+fn convolutions() {
+    for format in ["dense", "hyb<64,4,2>"] {
+        check(
+            &format!(
+                r#"graph @g {{
+  input %0 "x": f32[1, 8, 14, 14]
+  const %1 "w": f32[16, 8, 3, 3] random(seed=5, density=0.4)
+  %2 = conv (%0, %1) strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1 epilogue relu(acc) () format {format}
+  output "y" = %2
+}}"#
+            ),
+            &[],
+        );
+    }
+}
