@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sparsec-passes",
             "sparsec-plan",
             "sparsec-ptx",
+            "sparsec-ptxsim",
             "sparsec-rewrite",
             "sparsec-runtime",
             "sparsec-sparse",

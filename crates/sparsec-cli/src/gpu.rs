@@ -1,16 +1,25 @@
-//! A model compiled for a GPU, and run on one.
+//! A model compiled for a GPU, and run on one or on a simulated one.
 
 use std::fs::File;
 
 use sparsec::graph::TensorData;
-use sparsec::plan::{Session, Tensor};
-use sparsec::{Code, CompileOptions, Compiled, ModelSource, Output};
+use sparsec::plan::{Device, Session, Tensor};
+use sparsec::{Code, CompileOptions, Compiled, CudaCode, ModelSource, Output, Simulated};
 use sparsec_cuda::Cuda;
 use tempfile::TempDir;
 
 use crate::failure::Failure;
 use crate::options::ModelArguments;
 use crate::progress::{DumpArguments, Progress};
+
+/// Where to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// On the simulator.
+    Simulated,
+    /// On a GPU by number.
+    Device(usize),
+}
 
 /// A compiled model. Its weights' file is gone once this is dropped.
 pub(crate) struct GpuModel {
@@ -32,10 +41,20 @@ pub(crate) fn compile(
 }
 
 impl GpuModel {
-    /// Runs the model once, on a GPU by number.
-    pub(crate) fn run(&self, ordinal: usize, inputs: &[TensorData]) -> Result<Vec<TensorData>, Failure> {
+    /// Runs the model once.
+    pub(crate) fn run(&self, place: Place, inputs: &[TensorData]) -> Result<Vec<TensorData>, Failure> {
         let Code::Cuda(code) = &self.compiled.code else { return Err(Failure::bug("the model has no PTX")) };
-        let device = Cuda::new(ordinal, &code.plan.gpu).map_err(Failure::input)?;
+        match place {
+            Place::Simulated => self.run_on(Simulated::new(), code, inputs),
+            Place::Device(ordinal) => {
+                let device = Cuda::new(ordinal, &code.plan.gpu)
+                    .map_err(|e| Failure::input(format!("{e}\n`--simulate` runs the model on a simulated GPU")))?;
+                self.run_on(device, code, inputs)
+            }
+        }
+    }
+
+    fn run_on<D: Device>(&self, device: D, code: &CudaCode, inputs: &[TensorData]) -> Result<Vec<TensorData>, Failure> {
         let path = self.folder.path().join(format!("{}.weights", self.compiled.name));
         let mut weights = File::open(&path).map_err(|e| Failure::in_file(&path, e))?;
         let session = Session::new(code.plan.clone(), &code.ptx, &mut weights, device);

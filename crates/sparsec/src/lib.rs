@@ -28,6 +28,7 @@ mod options;
 mod package;
 mod pipeline;
 pub mod probe;
+mod simulate;
 pub mod tuning;
 
 pub use backend::Backend;
@@ -36,6 +37,7 @@ pub use error::CompileError;
 pub use observer::{Observer, Silent};
 pub use options::{CompileOptions, Emit, ModelSource, Output};
 pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, rewrite, stage_names, tune};
+pub use simulate::Simulated;
 
 pub use sparsec_graph as graph;
 pub use sparsec_graph::Format;

@@ -33,6 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     interpret: bool,
 
+    /// With --target cuda: run on a simulated GPU, which checks every access; slow
+    #[arg(long, conflicts_with = "interpret")]
+    simulate: bool,
+
     /// With --target cuda: which GPU of this machine
     #[arg(long, value_name = "N", default_value_t = 0)]
     device: usize,
@@ -43,8 +47,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let cuda = arguments.model.target == TargetKind::Cuda;
-    if !cuda && arguments.device != 0 {
-        return Err(Failure::usage("`--device` is for `--target cuda`"));
+    if !cuda && (arguments.simulate || arguments.device != 0) {
+        return Err(Failure::usage("`--simulate` and `--device` are for `--target cuda`"));
     }
     arguments.model.refuse_with_cuda(&[("--threads", arguments.threads != 1)])?;
     let computed = match arguments.interpret {
@@ -85,7 +89,8 @@ fn execute_on_gpu(arguments: &Arguments) -> Result<Option<Outputs>, Failure> {
     let options = arguments.model.options()?;
     let Some(model) = gpu::compile(&arguments.model, options, &arguments.dumps)? else { return Ok(None) };
     let inputs = tensors::read_inputs(&model.compiled.graph, &arguments.inputs)?;
-    let outputs = model.run(arguments.device, &inputs)?;
+    let device = if arguments.simulate { gpu::Place::Simulated } else { gpu::Place::Device(arguments.device) };
+    let outputs = model.run(device, &inputs)?;
     Ok(Some((output_names(&model.compiled.graph), outputs)))
 }
 
