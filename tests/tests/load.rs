@@ -46,7 +46,8 @@ fn eight_threads_get_the_answers_of_one() {
 #[test]
 fn a_run_allocates_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let program = build(folder.path(), "native", &["-DCOUNT_ALLOCATIONS"]);
+    // A compiler that knows what malloc does would take it not to look at the counter.
+    let program = build(folder.path(), "native", &["-DCOUNT_ALLOCATIONS", "-fno-builtin"]);
     assert_eq!(succeed(Command::new(program).arg("4000")), GOOD);
 }
 

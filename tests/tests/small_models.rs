@@ -67,7 +67,7 @@ fn two_compilations_give_identical_bytes() {
                 .map(|f| (f.file_name().map(ToOwned::to_owned), std::fs::read(f).expect("written")));
             contents.collect::<Vec<_>>()
         });
-        assert_eq!(files[0].len(), 8);
+        assert_eq!(files[0].len(), 9);
         for (first, second) in files[0].iter().zip(&files[1]) {
             assert!(first == second, "{name}: {:?} differs", first.0);
         }
