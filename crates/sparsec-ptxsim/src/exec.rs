@@ -462,7 +462,7 @@ impl Step<'_, '_, '_> {
         }
     }
 
-    /// `shfl`, as the ISA's 9.7.9.6 has it. What an absent lane would give is undefined.
+    /// `shfl`: segment and clamp are those of the ISA's pseudocode. What an absent lane would give is undefined.
     fn shuffle(&mut self, mode: ShflMode, dst: Reg, in_range: Option<Reg>, values: &Lanes, b: &Lanes, c: &Lanes) {
         let (mut result, mut found, mut absent) = ([0; 32], [0; 32], 0);
         for lane in ones(self.active) {

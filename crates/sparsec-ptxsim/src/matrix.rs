@@ -1,6 +1,6 @@
 //! Matrix products of a warp, and `ldmatrix`: which lane holds what.
 //!
-//! PTX ISA 8.5, 9.7.14.5 (`mma`, `ldmatrix`) and 9.7.14.6 (`mma.sp`). With `g = lane / 4`, `t = lane % 4` and `p` entries in
+//! The PTX ISA has them in its chapter on warp-level matrix instructions. With `g = lane / 4`, `t = lane % 4` and `p` entries in
 //! a register (2 of 16 bits, 1 of tf32), entry `i` of register `r` is
 //!
 //! - of A: row `g + 8 (r % 2)`, column `p t + 4 p (r / 2) + i`;
