@@ -107,22 +107,9 @@ const X86_KNOWN: &str = "native, x86-64-v2, x86-64-v3, x86-64-v4, haswell, broad
      cascadelake, icelake-client, icelake-server, sapphirerapids, alderlake, znver1, znver2, znver3, znver4, znver5";
 const X86_128: &[&str] = &["x86-64-v2", "nehalem", "westmere", "goldmont"];
 const X86_256: &[&str] = &["x86-64-v3", "haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3"];
-const X86_512: &[&str] = &[
-    "x86-64-v4",
-    "skylake-avx512",
-    "cascadelake",
-    "cooperlake",
-    "icelake-client",
-    "icelake-server",
-    "tigerlake",
-    "rocketlake",
-    "sapphirerapids",
-    "emeraldrapids",
-    "graniterapids",
-    "znver4",
-    "znver5",
-];
-/// Processors with AVX512-VNNI.
+/// Processors with AVX-512, without its dot products.
+const X86_512: &[&str] = &["x86-64-v4", "skylake-avx512"];
+/// Processors with AVX-512 and its dot products, AVX512-VNNI.
 const X86_VNNI: &[&str] = &[
     "cascadelake",
     "cooperlake",
@@ -216,7 +203,7 @@ impl Target {
                     () => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: X86_KNOWN }),
                 }
             }
-            Arch::X86_64 if X86_512.contains(&cpu.as_str()) => (512, true),
+            Arch::X86_64 if [X86_512, X86_VNNI].concat().contains(&cpu.as_str()) => (512, true),
             Arch::X86_64 if X86_256.contains(&cpu.as_str()) => (256, true),
             Arch::X86_64 if X86_128.contains(&cpu.as_str()) => (128, false),
             Arch::X86_64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: X86_KNOWN }),

@@ -3,7 +3,10 @@
 mod common;
 #[path = "../../sparsec-tir/tests/generate/mod.rs"]
 mod generate;
+#[path = "../../sparsec-tir/tests/generate/payloads.rs"]
+mod payloads;
 
+use payloads::without_payloads;
 use proptest::prelude::*;
 use sparsec_llvm::Target;
 use sparsec_runtime::{DType, Model, Tensor};
@@ -34,18 +37,6 @@ fn run_compiled(kernel: &Kernel, n: i64, target: &Target) -> Vec<Vec<u8>> {
     let mut outputs = outputs.to_vec();
     model.run_into(inputs, &mut outputs).expect("runs");
     outputs.iter().map(|t| t.bytes().to_vec()).collect()
-}
-
-/// Every NaN as one: which of them an operation gives is not the IR's business.
-fn without_payloads(bytes: &[u8], elem: Scalar) -> Vec<u8> {
-    if elem != Scalar::F32 {
-        return bytes.to_vec();
-    }
-    let one = |b: &[u8]| {
-        let x = f32::from_le_bytes(b.try_into().expect("four bytes"));
-        if x.is_nan() { f32::NAN } else { x }.to_le_bytes()
-    };
-    bytes.chunks_exact(4).flat_map(one).collect()
 }
 
 proptest! {

@@ -2,7 +2,10 @@
 
 #[path = "../../sparsec-tir/tests/generate/mod.rs"]
 mod generate;
+#[path = "../../sparsec-tir/tests/generate/payloads.rs"]
+mod payloads;
 
+use payloads::without_payloads;
 use proptest::prelude::*;
 use sparsec_lower::{TargetInfo, lower};
 use sparsec_ptx::{Target, emit_program, print_module};
@@ -68,18 +71,6 @@ fn run_launches(program: &Program, device: &mut Device, symbols: &[i64], mut pla
             panic!("{e}\n{}\n{}", print_kernel(kernel), print_module(&emitted.module));
         }
     }
-}
-
-/// Every NaN as one: which of them an operation gives is not the IR's business.
-fn without_payloads(bytes: &[u8], elem: Scalar) -> Vec<u8> {
-    if elem != Scalar::F32 {
-        return bytes.to_vec();
-    }
-    let one = |b: &[u8]| {
-        let x = f32::from_le_bytes(b.try_into().expect("four bytes"));
-        if x.is_nan() { f32::NAN } else { x }.to_le_bytes()
-    };
-    bytes.chunks_exact(4).flat_map(one).collect()
 }
 
 proptest! {
