@@ -3,7 +3,7 @@
 use sparsec_tir::Scalar;
 
 /// Every NaN as one: which of them an operation gives is not the IR's business.
-pub fn without_payloads(bytes: &[u8], elem: Scalar) -> Vec<u8> {
+pub(crate) fn without_payloads(bytes: &[u8], elem: Scalar) -> Vec<u8> {
     if elem != Scalar::F32 {
         return bytes.to_vec();
     }
