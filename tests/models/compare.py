@@ -2,7 +2,7 @@
 """Runs networks with sparsec and with ONNX Runtime and compares every output.
 
     python compare.py --sparsec BINARY --work DIR [--small] [--models a,b] [--patterns dense,un:0.9] [--interpret]
-                      [--threads N]
+                      [--threads N] [--simulate sm_80]
 
 Builds each network (build.py), prunes it in each pattern (prune.py), and prints one line for each pair: the largest
 difference relative to the output's largest magnitude, which may be 1e-4, over all outputs and all input shapes. The last
@@ -11,6 +11,9 @@ given.
 
 A network with symbolic dimensions is also compiled once, and that one library answers all its input shapes through the C
 interface (shared_library.py); its line says `one library`.
+
+With --simulate the networks are compiled for that GPU and run on a simulated one, which takes seconds for miniatures and
+hours for full sizes.
 """
 
 import argparse
@@ -57,6 +60,8 @@ def run_sparsec(args, model, feed, folder):
         command += ["--input", f"{name}={file}"]
     if args.interpret:
         command.append("--interpret")
+    if args.simulate:
+        command += ["--target", "cuda", "--gpu", args.simulate, "--simulate"]
     if args.threads:
         command += ["--threads", str(args.threads)]
     try:
@@ -165,7 +170,7 @@ def check(args, name, pattern, dense):
         model = dense.with_name(f"{dense.stem}.{pattern.replace(':', '_')}.onnx")
         prune.prune(dense, model, pattern)
     # A folder of its own for each check, so that several runs may share one --work.
-    scratch = args.work / ("interpreted" if args.interpret else "compiled") / model.stem
+    scratch = args.work / ("interpreted" if args.interpret else args.simulate or "compiled") / model.stem
     try:
         result, good = f"max error {compare(args, name, model, scratch):.1e}  ok", True
     except Failure as failure:
@@ -186,6 +191,7 @@ def arguments():
     parser.add_argument("--models", type=lambda s: s.split(","), help="names separated by commas")
     parser.add_argument("--patterns", type=lambda s: s.split(","), help="patterns separated by commas, or dense")
     parser.add_argument("--interpret", action="store_true", help="use sparsec's graph interpreter")
+    parser.add_argument("--simulate", metavar="GPU", help="compile for this GPU, and simulate it")
     parser.add_argument("--threads", type=int, help="threads of a run (default: the command line's)")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run (default 900)")
     parser.add_argument("--keep", action="store_true", help="delete nothing")
@@ -211,7 +217,7 @@ def main():
     for name in args.models:
         dense = build.build(args.work, name, args.small)
         results += [check(args, name, pattern, dense) for pattern in patterns_of(args, name)]
-        if name in inputs.DIMENSIONS and not args.interpret:
+        if name in inputs.DIMENSIONS and not (args.interpret or args.simulate):
             results.append(check_library(args, name, dense))
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(0 if all(results) else 1)

@@ -20,11 +20,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sparsec-rewrite", &["sparsec-graph", "sparsec-sparse"]),
     ("sparsec-lower", &["sparsec-graph", "sparsec-sparse", "sparsec-tir"]),
     ("sparsec-llvm", &["sparsec-abi", "sparsec-tir"]),
-    ("sparsec-ptxsim", &["sparsec-ptx"]),
+    ("sparsec-ptxsim", &["sparsec-plan", "sparsec-ptx"]),
     ("sparsec-ptx", &["sparsec-tir"]),
     ("sparsec-plan", &["sparsec-abi", "sparsec-tir"]),
     ("sparsec-artifact", &["sparsec-abi", "sparsec-plan", "sparsec-tir"]),
     ("sparsec-cuda", &["sparsec-plan"]),
+    ("sparsec-cuda-c", &["sparsec-abi", "sparsec-cuda", "sparsec-plan"]),
     (
         "sparsec",
         &[
@@ -41,6 +42,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sparsec-rewrite",
             "sparsec-runtime",
             "sparsec-sparse",
+            "sparsec-tir",
+        ],
+    ),
+    (
+        "sparsec-gpu-kit",
+        &[
+            "sparsec-cuda",
+            "sparsec-graph",
+            "sparsec-lower",
+            "sparsec-onnx",
+            "sparsec-passes",
+            "sparsec-plan",
+            "sparsec-ptx",
+            "sparsec-ptxsim",
+            "sparsec-rewrite",
             "sparsec-tir",
         ],
     ),
@@ -67,6 +83,7 @@ const UNSAFE: &[&str] = &[
     "crates/sparsec-runtime/",
     "crates/sparsec-llvm/",
     "crates/sparsec-cuda/",
+    "crates/sparsec-cuda-c/",
     "crates/sparsec-onnx/src/mapped.rs",
     "python/",
 ];

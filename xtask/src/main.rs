@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod gpu_kit;
 mod layers;
 mod node_tests;
 mod ptx_tools;
@@ -25,8 +26,13 @@ cargo xtask TASK
             of 64-bit Arm and a C compiler for it), where it is missing
   test      sets up, then runs every check of the project
   node-tests  sets up, then compiles and runs ONNX's own operator tests and compares with tests/onnx_node_tests.toml;
-            --filter NAME (some, with the reasons of failures), --interpret (no machine code), --update (writes the list)
+            --filter NAME (some, with the reasons of failures), --interpret (no machine code), --simulate (for a GPU, on a
+            simulated one; compares with tests/onnx_node_tests_cuda.toml), --update (writes the list)
   ptx-tools  fetches NVIDIA's assembler and disassembler of PTX, which the tests of the GPU backend run
+  gpu-kit   builds target/gpu-kit, a folder to carry to a machine with a GPU, and runs it here on the simulator; arguments
+            go to its kit.py; --docs updates docs/benchmarks-gpu.md
+  cuda-matrix  sets up, then compiles the full-size networks for GPUs in every pattern, has both assemblers accept every kernel
+            without spilling, and prints a table; arguments go to tests/models/cuda_matrix.py
   demo      sets up, then compiles and runs the digits networks and a pruned ResNet-50; writes target/demo/report.html
   models    sets up, then compares the full-size networks with ONNX Runtime; arguments go to tests/models/compare.py
   bench     sets up, then times networks against ONNX Runtime, OpenVINO and DeepSparse in turns; --quick, --models a,b,
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         "test" if rest.is_empty() => test::run(),
         "node-tests" => setup::run(Purpose::Build).and_then(|()| node_tests::run(rest)),
         "ptx-tools" if rest.is_empty() => setup::run(Purpose::Build).and_then(|()| ptx_tools::fetch().map(|_| ())),
+        "gpu-kit" => gpu_kit::run(rest),
+        "cuda-matrix" => cuda_matrix(rest),
         "demo" => demo(rest),
         "models" => models(rest),
         "bench" => bench::run(rest),
@@ -81,6 +89,12 @@ fn models(arguments: &[String]) -> Outcome {
     setup::run(Purpose::Build)?;
     let sparsec = build_release()?;
     python::compare(&sparsec, &target_dir().join("models"), arguments)
+}
+
+fn cuda_matrix(arguments: &[String]) -> Outcome {
+    setup::run(Purpose::Build)?;
+    let (sparsec, tools) = (build_release()?, ptx_tools::fetch()?);
+    python::cuda_matrix(&sparsec, &tools, &target_dir().join("models"), arguments)
 }
 
 fn fuzz(arguments: &[String]) -> Outcome {

@@ -118,6 +118,26 @@ pub(crate) fn compare(sparsec: &Path, work: &Path, arguments: &[impl AsRef<std::
         .run()
 }
 
+/// Compiles networks for GPUs and has the assemblers accept them; models are made in `work`.
+pub(crate) fn cuda_matrix(
+    sparsec: &Path,
+    tools: &Path,
+    work: &Path,
+    arguments: &[impl AsRef<std::ffi::OsStr>],
+) -> Outcome {
+    let python = TESTS.interpreter()?;
+    std::fs::create_dir_all(work).map_err(|e| format!("{}: {e}", work.display()))?;
+    Task::new("networks for GPUs", python)
+        .args(["-B", "tests/models/cuda_matrix.py", "--sparsec"])
+        .arg(sparsec)
+        .arg("--ptx-tools")
+        .arg(tools)
+        .arg("--work")
+        .arg(work)
+        .args(arguments)
+        .run()
+}
+
 /// Installs the Python package, built in the profile of the tests, and runs its tests, which take models from `models`.
 /// Returns the environment.
 pub(crate) fn package(models: &Path) -> Result<PathBuf, String> {

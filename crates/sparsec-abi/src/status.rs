@@ -67,6 +67,16 @@ statuses! {
     Threads = 17, "SPARSEC_BAD_THREADS", "the number of threads is out of range";
     /// The dimensions break a constraint of the model.
     OutOfRange = 18, "SPARSEC_OUT_OF_RANGE", "a symbolic dimension is outside the range that the model allows";
+    /// No driver of GPUs can be loaded.
+    NoDriver = 19, "SPARSEC_NO_DRIVER", "no driver of the GPU is installed";
+    /// The machine has no such GPU.
+    NoDevice = 20, "SPARSEC_NO_DEVICE", "the machine has no GPU of this number";
+    /// The GPU is not one that the model was compiled for.
+    Capability = 21, "SPARSEC_BAD_DEVICE", "the GPU is too old for the model, or of another kind";
+    /// The files of a model are missing or damaged.
+    Artefact = 22, "SPARSEC_BAD_ARTEFACT", "the files of the model can't be read, or are not of one compilation";
+    /// The driver, or a kernel, failed.
+    Device = 23, "SPARSEC_DEVICE_FAILED", "the GPU or its driver failed";
 }
 
 impl Status {

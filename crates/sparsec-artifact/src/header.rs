@@ -75,8 +75,9 @@ fn comment_safe(name: &str) -> String {
         .replace("/*", "/ *")
 }
 
-/// The part that all models share.
-fn shared() -> String {
+/// The part that all headers share: statuses, element types, tensors.
+#[must_use]
+pub fn shared() -> String {
     let statuses: Vec<String> =
         Status::ALL.iter().map(|s| format!("    /* {} */\n    {} = {}", s.message(), s.c_name(), s.code())).collect();
     let dtypes: Vec<String> = DTYPES.iter().map(|d| format!("    {} = {}", d.2, d.0)).collect();

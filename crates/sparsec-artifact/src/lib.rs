@@ -32,6 +32,6 @@ mod write;
 
 pub use cuda::{CudaFiles, stage_flat_weights, write_cuda};
 pub use error::ArtifactError;
-pub use header::header;
+pub use header::{header, shared as shared_header};
 pub use manifest::{Manifest, ManifestPort, TargetInfo};
 pub use write::{ArtifactFiles, ArtifactOptions, Code, StagedWeights, stage_object, stage_weights, write, write_with};

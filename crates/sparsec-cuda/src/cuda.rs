@@ -46,6 +46,7 @@ pub struct Cuda {
     module: Option<sys::CUmodule>,
     functions: Vec<(sys::CUfunction, FunctionShape)>,
     graphs: Vec<Option<sys::CUgraphExec>>,
+    watch: Option<Stopwatch>,
 }
 
 // SAFETY: the driver's handles belong to the process and not to a thread; each call makes the context current first, and
@@ -97,6 +98,7 @@ impl Cuda {
             module: None,
             functions: Vec::new(),
             graphs: Vec::new(),
+            watch: None,
         };
         driver::enter(context)?;
         Ok(cuda)
@@ -144,6 +146,26 @@ impl Cuda {
             self.forget(id)?;
         }
         Ok(elapsed)
+    }
+
+    /// Marks a point in the stream, from which [`Cuda::stop_clock`] counts.
+    ///
+    /// # Errors
+    /// Where the driver says so.
+    pub fn start_clock(&mut self) -> Result<(), DeviceError> {
+        driver::enter(self.context)?;
+        self.watch = Some(Stopwatch::start(self.stream)?);
+        Ok(())
+    }
+
+    /// Milliseconds that the stream took since [`Cuda::start_clock`], once it has come so far.
+    ///
+    /// # Errors
+    /// Where the clock was not started, and where something that was launched failed.
+    pub fn stop_clock(&mut self) -> Result<f32, DeviceError> {
+        driver::enter(self.context)?;
+        let watch = self.watch.take().ok_or_else(|| DeviceError::Driver("the clock was not started".to_owned()))?;
+        watch.stop(self.stream)
     }
 
     fn unload(&mut self) {
@@ -247,6 +269,7 @@ impl Drop for Cuda {
     fn drop(&mut self) {
         if driver::enter(self.context).is_ok() {
             let _ = driver::synchronise(self.stream);
+            self.watch = None;
             self.unload();
             if self.owns_stream {
                 driver::destroy_stream(self.stream);

@@ -235,6 +235,7 @@ pub(crate) fn destroy_graph(graph: sys::CUgraphExec) -> Result<(), DeviceError> 
 }
 
 /// Two events between which a stream's time is taken.
+#[derive(Debug)]
 pub(crate) struct Stopwatch {
     events: [sys::CUevent; 2],
 }

@@ -61,6 +61,22 @@ fn weights_in_every_format() {
 }
 
 #[test]
+fn weights_of_bytes() {
+    for format in ["dense", "bsr<1,4>"] {
+        for n in ["1", "n"] {
+            check(&format!(
+                r#"graph @g {{
+  input %0 "x": u8[{n}, 36]
+  const %1 "w": i8[40, 36] random(seed=5, density=0.3)
+  %2 = contract "mk,nk->nm" (%1, %0) format {format}
+  output "y" = %2
+}}"#
+            ));
+        }
+    }
+}
+
+#[test]
 fn sizes_known_at_run_time() {
     check(&linear("hyb<8,1,4>", (9, 20), "n", "relu(acc)"));
     check(&linear("dense", (9, 20), "n", "acc"));

@@ -194,6 +194,68 @@ fn what_the_verifier_finds() {
     }
 }
 
+/// Barriers and the like within `@P bra` and its label, for predicates that are the same in all lanes, and others.
+#[test]
+fn what_all_lanes_take_part_in_stands_where_all_lanes_come() {
+    let sum = |distances: &[u32]| -> String {
+        let step = |d: &u32| format!("shfl.sync.bfly.b32 %r7, %r6, {d}, 31, -1;\n    add.s32 %r6, %r6, %r7;\n    ");
+        // Each step has registers of its own, as the emitter's have.
+        let mut text = "mov.b32 %r6, %r1;\n    ".to_owned();
+        for (i, d) in distances.iter().enumerate() {
+            let (from, other, to) = (6 + 2 * i, 7 + 2 * i, 8 + 2 * i);
+            let one = step(d).replace("%r7", "%rO").replace("%r6, %r6", "%rT, %rF").replace("%r6", "%rF");
+            text += &one
+                .replace("%rO", &format!("%r{other}"))
+                .replace("%rT", &format!("%r{to}"))
+                .replace("%rF", &format!("%r{from}"));
+        }
+        text + &format!("setp.lt.s32 %p2, %r{}, 9;", 6 + 2 * distances.len())
+    };
+    let shared = "bar.sync 0;";
+    for (predicate, collective, fine) in [
+        ("setp.lt.s32 %p2, %r1, %r0;".to_owned(), shared, false),
+        ("setp.lt.s32 %p2, %r1, %r0;".to_owned(), "bar.warp.sync -1;", false),
+        ("setp.lt.s32 %p2, %r1, %r0;".to_owned(), "bar.warp.sync 3;", true),
+        ("setp.lt.s32 %p2, %r0, 5;".to_owned(), shared, true),
+        // The number of the warp, and that of the lane.
+        ("shr.u32 %r6, %r2, 5;\n    setp.lt.u32 %p2, %r6, 3;".to_owned(), shared, true),
+        ("shr.u32 %r6, %r2, 4;\n    setp.lt.u32 %p2, %r6, 3;".to_owned(), shared, false),
+        ("and.b32 %r6, %r2, 31;\n    setp.lt.u32 %p2, %r6, 3;".to_owned(), shared, false),
+        // What one address holds, and what each lane's holds.
+        ("ld.shared.s32 %r6, [tile];\n    setp.lt.s32 %p2, %r6, 3;".to_owned(), shared, true),
+        (
+            "add.s32 %r7, %r3, %r1;\n    ld.shared.s32 %r6, [%r7];\n    setp.lt.s32 %p2, %r6, 3;".to_owned(),
+            shared,
+            false,
+        ),
+        ("shfl.sync.idx.b32 %r6, %r1, 0, 31, -1;\n    setp.lt.s32 %p2, %r6, 3;".to_owned(), shared, true),
+        ("vote.sync.any.pred %p2, %p0, -1;".to_owned(), shared, true),
+        (sum(&[16, 8, 4, 2, 1]), shared, true),
+        (sum(&[16, 8, 4, 2]), shared, false),
+        (sum(&[16, 8, 4, 2, 2]), shared, false),
+        // What lanes write after they parted depends on it.
+        (
+            "mov.b32 %r6, 1;\n    @%p0 bra $L6;\n    mov.b32 %r6, 2;\n$L6:\n    setp.lt.s32 %p2, %r6, 2;".to_owned(),
+            shared,
+            false,
+        ),
+        ("mov.b32 %r6, 1;\n    @%p0 mov.b32 %r6, 2;\n    setp.lt.s32 %p2, %r6, 2;".to_owned(), shared, false),
+    ] {
+        let found = errors(&format!("{predicate}\n    @%p2 bra $L5;\n    {collective}\n$L5:"));
+        let expected = if fine { "no error" } else { "some may have gone another way" };
+        assert!(found.contains(expected), "{predicate} {collective}: {found}");
+        // Where they have met again.
+        let found =
+            errors(&format!("{predicate}\n    @%p2 bra $L5;\n    st.shared.b32 [%r3], %r0;\n$L5:\n    {collective}"));
+        assert!(found.contains("no error"), "{predicate} {collective}: {found}");
+    }
+    // A loop that lanes leave one by one, and lanes that end.
+    let body = "mov.b32 %r6, 0;\n$L5:\n    add.s32 %r6, %r6, 1;\n    bar.sync 0;\n    setp.lt.s32 %p2, %r6, %r1;\n    @%p2 bra $L5;";
+    assert!(errors(body).contains("some may have gone another way"), "{}", errors(body));
+    assert_eq!(errors(&body.replace("%r6, %r1;", "%r6, %r0;")), "no error");
+    assert!(errors("@%p0 exit;\n    bar.sync 0;").contains("some may have gone another way"));
+}
+
 #[test]
 fn what_is_no_text_of_a_module() {
     let error = |text: &str| parse_module(text).expect_err("no module");

@@ -149,14 +149,14 @@ mod tests {
     #[test]
     fn every_half_comes_back_and_agrees_with_another_implementation() {
         for bits in 0..=u16::MAX {
-            let (ours, theirs) = (F16.decode(bits.into()), half::f16::from_bits(bits).to_f64());
+            let (ours, theirs) = (F16.decode(u64::from(bits)), half::f16::from_bits(bits).to_f64());
             assert!(ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan()), "{bits:#x}");
-            let brain = BF16.decode(bits.into());
+            let brain = BF16.decode(u64::from(bits));
             if !ours.is_nan() {
-                assert_eq!(F16.round(ours, Rounding::Rn), bits.into());
+                assert_eq!(F16.round(ours, Rounding::Rn), u64::from(bits));
             }
             if !brain.is_nan() {
-                assert_eq!(BF16.round(brain, Rounding::Rz), bits.into());
+                assert_eq!(BF16.round(brain, Rounding::Rz), u64::from(bits));
             }
         }
     }

@@ -30,8 +30,10 @@ mod matrix;
 mod memory;
 mod program;
 mod shared;
+mod simulated;
 mod warp;
 
 pub use counts::Counts;
 pub use device::{Argument, Device, DevicePtr, Launch};
 pub use error::{DeviceError, Fault, SimError};
+pub use simulated::Simulated;

@@ -279,3 +279,25 @@ fn convolutions() {
         );
     }
 }
+
+/// Products of bytes: `dp4a` on words that are read whole from the kernel's own memory, and byte by byte from the caller's.
+#[test]
+fn weights_of_bytes() {
+    for (m, k) in [(13, 150), (40, 36)] {
+        for format in ["dense", "bsr<1,4>", "csr"] {
+            for n in [1, 19] {
+                check(
+                    &format!(
+                        r#"graph @g {{
+  input %0 "x": u8[n, {k}]
+  const %1 "w": i8[{m}, {k}] random(seed=5, density=0.3)
+  %2 = contract "mk,nk->nm" (%1, %0) format {format}
+  output "y" = %2
+}}"#
+                    ),
+                    &[n],
+                );
+            }
+        }
+    }
+}

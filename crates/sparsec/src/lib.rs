@@ -28,7 +28,6 @@ mod options;
 mod package;
 mod pipeline;
 pub mod probe;
-mod simulate;
 pub mod tuning;
 
 pub use backend::Backend;
@@ -37,7 +36,6 @@ pub use error::CompileError;
 pub use observer::{Observer, Silent};
 pub use options::{CompileOptions, Emit, ModelSource, Output};
 pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, rewrite, stage_names, tune};
-pub use simulate::Simulated;
 
 pub use sparsec_graph as graph;
 pub use sparsec_graph::Format;
@@ -46,5 +44,6 @@ pub use sparsec_onnx as onnx;
 pub use sparsec_passes as passes;
 pub use sparsec_plan as plan;
 pub use sparsec_ptx::Target as Gpu;
+pub use sparsec_ptxsim::Simulated;
 pub use sparsec_rewrite::{Constants, Machine, Term, Work};
 pub use sparsec_tir as tir;

@@ -9,6 +9,7 @@ use clap::Parser;
 use sparsec_tests::conformance::list::{self, List, Standing};
 use sparsec_tests::conformance::pool::{self, Options};
 use sparsec_tests::conformance::summary::{Summary, failures};
+use sparsec_tests::conformance::worker::Way;
 use sparsec_tests::conformance::{Report, case, document, worker};
 
 /// Runs ONNX's operator tests.
@@ -26,13 +27,18 @@ struct Arguments {
     #[arg(long)]
     interpret: bool,
 
+    /// Compiled for a GPU, and run on a simulated one: all cases but the networks of `light`, which take too long
+    #[arg(long, conflicts_with = "interpret")]
+    simulate: bool,
+
     /// Write the list of cases that do not pass instead of checking it
     #[arg(long)]
     update: bool,
 
-    /// The list of cases that do not pass
-    #[arg(long, default_value = "tests/onnx_node_tests.toml")]
-    list: PathBuf,
+    /// The list of cases that do not pass [default: tests/onnx_node_tests.toml; of a simulated GPU,
+    /// tests/onnx_node_tests_cuda.toml]
+    #[arg(long)]
+    list: Option<PathBuf>,
 
     /// The table of operators
     #[arg(long, default_value = "docs/operators.md")]
@@ -54,7 +60,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.worker {
-        true => worker::serve(&arguments.data, arguments.interpret).map(|()| true),
+        true => worker::serve(&arguments.data, arguments.way()).map(|()| true),
         false => run(&arguments),
     };
     match outcome {
@@ -67,15 +73,32 @@ fn main() -> ExitCode {
     }
 }
 
+impl Arguments {
+    fn way(&self) -> Way {
+        match (self.interpret, self.simulate) {
+            (true, _) => Way::Interpreted,
+            (_, true) => Way::Simulated,
+            _ => Way::Native,
+        }
+    }
+
+    fn list(&self) -> PathBuf {
+        let usual = if self.simulate { "tests/onnx_node_tests_cuda.toml" } else { "tests/onnx_node_tests.toml" };
+        self.list.clone().unwrap_or_else(|| usual.into())
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let start = Instant::now();
-    let all = case::all(&arguments.data).map_err(|e| format!("{}: {e}", arguments.data.display()))?;
+    let mut all = case::all(&arguments.data).map_err(|e| format!("{}: {e}", arguments.data.display()))?;
+    if arguments.simulate {
+        all.retain(|case| !case.starts_with("light/"));
+    }
     let wanted = |case: &String| arguments.filter.is_empty() || arguments.filter.iter().any(|f| case.contains(f));
     let mut cases: Vec<String> = all.iter().filter(|case| wanted(case)).cloned().collect();
     // The networks take longest.
     cases.sort_by_key(|case| !case.starts_with("light/"));
-    let options =
-        Options { data: arguments.data.clone(), interpret_only: arguments.interpret, workers: arguments.workers };
+    let options = Options { data: arguments.data.clone(), way: arguments.way(), workers: arguments.workers };
     let reports = pool::run(&cases, &options, &|_| ())?;
     let failures = failures(&reports);
     if !arguments.filter.is_empty() {
@@ -89,10 +112,11 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     if arguments.update {
         return update(arguments, reports);
     }
-    let text = std::fs::read_to_string(&arguments.list).map_err(|e| format!("{}: {e}", arguments.list.display()))?;
-    let list = List::parse(&text).map_err(|e| format!("{}: {e}", arguments.list.display()))?;
+    let file = arguments.list();
+    let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let list = List::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
     let right = check(&list, &all, &reports);
-    if !arguments.filter.is_empty() || arguments.interpret {
+    if !arguments.filter.is_empty() || arguments.interpret || arguments.simulate {
         return Ok(right);
     }
     let found = std::fs::read_to_string(&arguments.docs).map_err(|e| format!("{}: {e}", arguments.docs.display()))?;
@@ -109,10 +133,16 @@ fn update(arguments: &Arguments, mut reports: Vec<Report>) -> Result<bool, Strin
         return Err("`--update` takes a run of all cases in both ways".to_owned());
     }
     reports.sort_by(|a, b| a.case.cmp(&b.case));
-    std::fs::write(&arguments.list, list::print(&reports)).map_err(|e| format!("{}: {e}", arguments.list.display()))?;
+    let file = arguments.list();
+    let text = list::print(&reports, if arguments.simulate { list::HEAD_SIMULATED } else { list::HEAD });
+    std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
+    if arguments.simulate {
+        println!("wrote {}", file.display());
+        return Ok(true);
+    }
     let text = document::print(&reports);
     std::fs::write(&arguments.docs, text).map_err(|e| format!("{}: {e}", arguments.docs.display()))?;
-    println!("wrote {} and {}", arguments.list.display(), arguments.docs.display());
+    println!("wrote {} and {}", file.display(), arguments.docs.display());
     Ok(true)
 }
 

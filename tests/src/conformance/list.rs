@@ -8,8 +8,15 @@ use serde::Deserialize;
 
 use super::Report;
 
+/// The head of the file for a simulated GPU.
+pub const HEAD_SIMULATED: &str = "\
+# Cases of ONNX's operator tests that do not pass compiled for a GPU (sm_80) and run on a simulated one, by reason; written by
+# `cargo xtask node-tests --simulate --update`. `interpreted` are those that the graph interpreter passes, `neither` those
+# that it does not pass either. All other cases pass in both ways.
+";
+
 /// The head of the file.
-const HEAD: &str = "\
+pub const HEAD: &str = "\
 # Cases of ONNX's operator tests that do not pass natively compiled, by reason; written by `cargo xtask node-tests --update`.
 # `interpreted` are those that the graph interpreter passes, `neither` those that it does not pass either, and `compiled`
 # those that pass compiled only. All other cases pass in both ways.
@@ -109,7 +116,7 @@ impl List {
 
 /// The file's text for these reports, which are those of all cases, run in both ways.
 #[must_use]
-pub fn print(reports: &[Report]) -> String {
+pub fn print(reports: &[Report], head: &str) -> String {
     let mut groups: BTreeMap<&str, [Vec<&str>; 3]> = BTreeMap::new();
     for report in reports {
         let native = report.native.as_ref().map_or("", |n| n.group());
@@ -121,7 +128,7 @@ pub fn print(reports: &[Report]) -> String {
         };
         groups.entry(reason).or_default()[kind].push(&report.case);
     }
-    let mut text = HEAD.to_owned();
+    let mut text = head.to_owned();
     for (reason, kinds) in &groups {
         text += &format!("\n[{}]\n", quoted(reason));
         for (kind, cases) in ["interpreted", "compiled", "neither"].iter().zip(kinds) {
@@ -168,7 +175,7 @@ mod tests {
             report("node/c", true, false),
             report("node/d", false, false),
         ];
-        let text = print(&reports);
+        let text = print(&reports, HEAD);
         let list = List::parse(&text).expect("the text is well-formed");
         for report in &reports {
             assert_eq!(list.standing(&report.case), Standing::of(report, Standing::Both), "{text}");

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use super::worker::Way;
 use super::{Report, case, reason};
 
 /// Bytes of address space that a worker may take.
@@ -20,8 +21,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub struct Options {
     /// The folder of the folders of cases.
     pub data: PathBuf,
-    /// In the interpreter alone.
-    pub interpret_only: bool,
+    /// What they are compiled for.
+    pub way: Way,
     /// Number of processes.
     pub workers: usize,
 }
@@ -65,11 +66,11 @@ pub fn run(cases: &[String], options: &Options, progress: &(dyn Fn(&Report) + Sy
 /// The report of a case that its process was lost with: what the interpreter makes of it is found out by another.
 fn lost(name: &str, how: &str, options: &Options) -> Result<Report, String> {
     let outcome = reason::failed(how, "the process was lost");
-    if options.interpret_only {
+    if options.way == Way::Interpreted {
         let subject = case::subject(&options.data, name);
         return Ok(Report { case: name.to_owned(), native: None, interpreted: outcome, subject });
     }
-    let interpret = Options { interpret_only: true, ..options.clone() };
+    let interpret = Options { way: Way::Interpreted, ..options.clone() };
     let mut worker = Worker::start(&interpret)?;
     let report = match worker.run(name) {
         Ok(report) => report,
@@ -100,8 +101,10 @@ impl Worker {
         let mut command = Command::new("prlimit");
         command.arg(format!("--as={BYTES}")).arg("--core=0").arg(std::env::current_exe()?);
         command.arg("--worker").arg("--data").arg(Path::new(&options.data));
-        if options.interpret_only {
-            command.arg("--interpret");
+        match options.way {
+            Way::Interpreted => drop(command.arg("--interpret")),
+            Way::Simulated => drop(command.arg("--simulate")),
+            Way::Native => {}
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let missing = || std::io::Error::other("no pipe");

@@ -2,6 +2,7 @@
 
 use sparsec::CompileError;
 use sparsec::graph::interp::InterpError;
+use sparsec::plan::{DeviceError, RunError};
 use sparsec_onnx::{Fault, OnnxError, Place, Problem};
 
 use super::Outcome;
@@ -56,6 +57,8 @@ pub fn uncompiled(error: &CompileError) -> Outcome {
         CompileError::Pass { source, .. } => format!("pass: {}", without_names(&source.to_string())),
         CompileError::Rewrite { source, .. } => format!("rewriting: {}", without_names(&source.to_string())),
         CompileError::Emit { source, .. } => format!("backend: {}", without_names(&source.to_string())),
+        CompileError::EmitPtx { source, .. } => format!("PTX: {}", without_names(&source.to_string())),
+        CompileError::Plan { source, .. } => format!("plan: {}", without_names(&source.to_string())),
         other => without_names(&other.to_string()),
     };
     failed(&group, error)
@@ -65,6 +68,16 @@ pub fn uncompiled(error: &CompileError) -> Outcome {
 #[must_use]
 pub fn uninterpreted(error: &InterpError) -> Outcome {
     failed(&format!("interpreter: {}", without_names(&error.to_string())), error)
+}
+
+/// A run that the simulated GPU ends.
+#[must_use]
+pub fn unsimulated(error: &RunError) -> Outcome {
+    let group = match error {
+        RunError::Device { source: DeviceError::Kernel { message, .. }, .. } => without_names(message),
+        other => without_names(&other.to_string()),
+    };
+    failed(&format!("simulator: {group}"), error)
 }
 
 /// A message with what stands between backticks left out.

@@ -5,16 +5,17 @@ use std::path::Path;
 
 use sparsec::graph::interp::interpret;
 use sparsec::graph::{Node, Op, TensorData};
-use sparsec::{CompileError, CompileOptions, Emit, ModelSource, Output, Silent, Target};
+use sparsec::plan::{Plan, Session};
+use sparsec::{Backend, CompileError, CompileOptions, Emit, ModelSource, Output, Silent, Simulated};
 use sparsec_onnx::{Fault, OnnxError};
 use sparsec_runtime::{DType, Model, Tensor};
 
 use super::case::{self, Case, DataSet, Unreadable, Value};
 use super::{Outcome, Report, compare, reason};
 
-/// Runs a case in both ways, or in the interpreter alone.
+/// Runs a case in both ways, or in the interpreter alone. What is compiled for a GPU runs on a simulated one.
 #[must_use]
-pub fn run(data: &Path, name: &str, target: Option<&Target>) -> Report {
+pub fn run(data: &Path, name: &str, target: Option<&Backend>) -> Report {
     let mut subject = case::subject(data, name);
     let mut report = |native: Option<Outcome>, interpreted, becomes: BTreeSet<String>| {
         if let Some(subject) = &mut subject {
@@ -26,7 +27,7 @@ pub fn run(data: &Path, name: &str, target: Option<&Target>) -> Report {
         Ok(case) => {
             let mut becomes = BTreeSet::new();
             let interpreted = settle(caught(|| interpreted(&case, &mut becomes)));
-            let native = target.map(|target| settle(caught(|| native(&case, target))));
+            let native = target.map(|target| settle(caught(|| compiled(&case, target))));
             let draws = becomes.contains("loops random_uniform");
             report(native.map(|outcome| drawn(outcome, draws)), drawn(interpreted, draws), becomes)
         }
@@ -92,37 +93,72 @@ fn operator_name(node: &Node) -> String {
     }
 }
 
-fn native(case: &Case, target: &Target) -> Run {
+/// A compiled model that is ready to run.
+enum Loaded {
+    Native(Box<Model>),
+    Simulated(Box<Session<Simulated>>),
+}
+
+impl Loaded {
+    fn load(folder: &Path, target: &Backend) -> Result<Self, Outcome> {
+        let failed = |e: &dyn std::fmt::Display| reason::failed(&format!("not loaded: {e}"), e);
+        if let Backend::Cpu(_) = target {
+            let model = Model::load(folder.join("libcase.so"), "case");
+            return model.map(|model| Loaded::Native(Box::new(model))).map_err(|e| reason::failed("not loaded", e));
+        }
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).map_err(|e| failed(&e));
+        let plan = Plan::from_json(&read("case.plan.json")?).map_err(|e| failed(&e))?;
+        let mut weights = std::fs::File::open(folder.join("case.weights")).map_err(|e| failed(&e))?;
+        let session = Session::new(plan, &read("case.ptx")?, &mut weights, Simulated::new());
+        session.map(|session| Loaded::Simulated(Box::new(session))).map_err(|e| failed(&e))
+    }
+
+    fn run(&mut self, inputs: &[&TensorData]) -> Result<Vec<TensorData>, Outcome> {
+        match self {
+            Loaded::Native(model) => {
+                let inputs = inputs.iter().map(|data| to_runtime(data)).collect::<Result<Vec<_>, _>>()?;
+                let outputs = model.run(&inputs).map_err(|e| reason::failed(&format!("run: {e}"), &e))?;
+                outputs.iter().map(from_runtime).collect()
+            }
+            Loaded::Simulated(session) => {
+                let inputs: Vec<_> = inputs.iter().map(|data| to_plan(data)).collect();
+                let inputs: Vec<_> = inputs.iter().map(sparsec::plan::Tensor::given).collect();
+                let outputs = session.run(&inputs).map_err(|e| reason::unsimulated(&e))?;
+                outputs.into_iter().map(from_plan).collect()
+            }
+        }
+    }
+}
+
+fn compiled(case: &Case, target: &Backend) -> Run {
     let system = |e: std::io::Error| reason::failed("system", e);
     let folder = tempfile::TempDir::with_prefix("sparsec-node-").map_err(system)?;
     let mut names = Vec::new();
-    let mut loaded: Option<(Model, Constants)> = None;
+    let mut loaded: Option<(Loaded, Constants)> = None;
     for (i, set) in case.sets.iter().enumerate() {
         // One library serves all data, unless some of them are compiled into it.
         if loaded.as_ref().is_none_or(|(_, bound)| !bound.is_empty()) {
             let output = folder.path().join(i.to_string());
             let compile = |bind: &Constants| compile(case, set, target, bind, &output);
             let ((), bound) = binding(case, set, compile, unread, |e| reason::uncompiled(&e))?;
-            let model = Model::load(output.join("libcase.so"), "case").map_err(|e| reason::failed("not loaded", e))?;
             names = bound.keys().cloned().collect();
-            loaded = Some((model, bound));
+            loaded = Some((Loaded::load(&output, target)?, bound));
         }
         let Some((model, bound)) = &mut loaded else { continue };
-        let inputs = free(case, set, bound).into_iter().map(to_runtime).collect::<Result<Vec<_>, _>>()?;
-        let outputs = model.run(&inputs).map_err(|e| reason::failed(&format!("run: {e}"), &e))?;
-        let outputs = outputs.iter().map(from_runtime).collect::<Result<Vec<_>, _>>()?;
+        let outputs = model.run(&free(case, set, bound))?;
         check(&outputs, set)?;
     }
     Ok(names)
 }
 
-fn compile(case: &Case, set: &DataSet, target: &Target, bind: &Constants, output: &Path) -> Result<(), CompileError> {
+fn compile(case: &Case, set: &DataSet, target: &Backend, bind: &Constants, output: &Path) -> Result<(), CompileError> {
     let source =
         ModelSource::Bytes { name: "case".to_owned(), bytes: case.model.clone(), folder: Some(case.folder.clone()) };
     let mut options = CompileOptions::new(target.clone());
     options.bind = bind.clone();
     options.items = items(case, set);
-    options.output = Some(Output { folder: output.to_path_buf(), emit: [Emit::Shared].into() });
+    let emit = if matches!(target, Backend::Cpu(_)) { [Emit::Shared].into() } else { [].into() };
+    options.output = Some(Output { folder: output.to_path_buf(), emit });
     sparsec::compile(source, &options, &mut Silent).map(|_| ())
 }
 
@@ -216,4 +252,15 @@ fn from_runtime(tensor: &Tensor) -> Result<TensorData, Outcome> {
     let dtype = tensor.dtype().name().parse().map_err(|e: String| reason::failed("run: element type", e))?;
     let shape = tensor.shape().iter().map(|&d| d as usize).collect();
     Ok(TensorData { dtype, shape, bytes: tensor.bytes().to_vec().into() })
+}
+
+fn to_plan(data: &TensorData) -> sparsec::plan::Tensor {
+    let shape = data.shape.iter().map(|&d| d as i64).collect();
+    sparsec::plan::Tensor { dtype: data.dtype.name().to_owned(), shape, bytes: data.bytes.to_vec() }
+}
+
+fn from_plan(tensor: sparsec::plan::Tensor) -> Result<TensorData, Outcome> {
+    let dtype = tensor.dtype.parse().map_err(|e: String| reason::failed("run: element type", e))?;
+    let shape = tensor.shape.iter().map(|&d| d as usize).collect();
+    Ok(TensorData { dtype, shape, bytes: tensor.bytes.into() })
 }

@@ -4,9 +4,20 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
-use sparsec::Target;
+use sparsec::{Backend, Gpu, Target};
 
 use super::run;
+
+/// What a case is compiled for, besides being interpreted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Nothing.
+    Interpreted,
+    /// This machine.
+    Native,
+    /// A GPU, which is simulated.
+    Simulated,
+}
 
 /// Stack of the thread that does the work, as the command `sparsec` has it.
 const STACK_BYTES: usize = 256 << 20;
@@ -22,7 +33,7 @@ pub(super) fn last_panic() -> String {
 ///
 /// # Errors
 /// Where there is no compiler for this machine, or the other end is gone.
-pub fn serve(data: &Path, interpret_only: bool) -> Result<(), String> {
+pub fn serve(data: &Path, way: Way) -> Result<(), String> {
     std::panic::set_hook(Box::new(|info| {
         let payload = info.payload();
         let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
@@ -32,7 +43,11 @@ pub fn serve(data: &Path, interpret_only: bool) -> Result<(), String> {
             *last = format!("{place}: {message}");
         }
     }));
-    let target = if interpret_only { None } else { Some(Target::host().map_err(|e| e.to_string())?) };
+    let target = match way {
+        Way::Interpreted => None,
+        Way::Native => Some(Backend::Cpu(Target::host().map_err(|e| e.to_string())?)),
+        Way::Simulated => Some(Backend::Cuda(Gpu::Sm80)),
+    };
     let work = || -> std::io::Result<()> {
         for name in std::io::stdin().lock().lines() {
             let report = run::run(data, &name?, target.as_ref());

@@ -121,10 +121,11 @@ pub(crate) fn pack_window(
 ) {
     let staged = c.register("staged", Type::vector(Scalar::F32, g.lanes as u16), vec![]);
     let size = g.channel_size() as i64;
+    // One plane of one row, without a border.
+    let is_copy = g.is_flat() && p.kernel_size() == 1;
+    let end = count.clone() * Expr::int(size);
     c.serial("ch", Expr::int(0), count, 1, |c, ch| {
         prefetch_window(c, (p, g, b), tile, &(first.clone() + ch.clone()));
-        // One plane of one row, without a border.
-        let is_copy = g.is_flat() && p.kernel_size() == 1;
         if is_copy && p.rows.stride == 1 && p.cols.stride == 1 && p.cols.pad == 0 && p.rows.pad == 0 {
             let width = c.dim(&p.x.shape[3]);
             let base = c.bind_index("base", ch.clone() * Expr::int(size));
@@ -150,6 +151,14 @@ pub(crate) fn pack_window(
             pack_plane(c, (p, g, b), staged, tile, (first.clone() + ch.clone(), base), plane);
         }
     });
+    // Lanes without a pixel read behind the last plane, and what they compute is dropped. On a GPU, memory that nothing has
+    // written is a fault to those who look for faults.
+    if g.lanes == usize::from(crate::TargetInfo::WARP.lanes) && !is_copy {
+        for at in (0..g.tile_lanes().max(g.lanes)).step_by(g.lanes) {
+            let at = end.clone() + Expr::int(at as i64);
+            c.vector(g.lanes as u16, None, |c, l| c.store(b.window, vec![at + l], Expr::f32(0.0)));
+        }
+    }
 }
 
 /// Lines of X to be asked for ahead of the packing loop. Measured on Zen 4 with X in the last-level cache: with 32 to

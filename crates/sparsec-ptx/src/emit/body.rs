@@ -358,10 +358,7 @@ impl<'k> Body<'k> {
                 let x = self.expr(x)?;
                 self.code.convert(*to, &x)
             }
-            Expr::Bitcast(to, x) => {
-                let x = self.expr(x)?;
-                self.code.bitcast(*to, &x)
-            }
+            Expr::Bitcast(to, x) => self.bitcast(*to, x),
             Expr::Splat(x, lanes) => {
                 let x = self.expr(x)?;
                 self.code.splat(&x, *lanes)

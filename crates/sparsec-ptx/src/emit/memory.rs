@@ -115,7 +115,7 @@ impl Body<'_> {
         Ok(())
     }
 
-    fn load_part(
+    pub(super) fn load_part(
         &mut self,
         buffer: BufferId,
         scalar: Scalar,
@@ -139,7 +139,7 @@ impl Body<'_> {
     }
 
     /// The address of the element of the access that is the lane's.
-    fn address(&mut self, access: &Access) -> Emit<(Address, Space)> {
+    pub(super) fn address(&mut self, access: &Access) -> Emit<(Address, Space)> {
         let [index] = access.index.as_slice() else {
             return invalid("an access of flat code has one index");
         };

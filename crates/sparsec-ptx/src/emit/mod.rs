@@ -12,6 +12,7 @@
 //! | `memory.rs` | addresses, loads, stores, what is active |
 //! | `hazard.rs`, `disjoint.rs` | where lanes wait for each other |
 //! | `ops.rs`, `integer.rs`, `convert.rs`, `lanes.rs` | operations on values |
+//! | `word.rs` | neighbouring elements as one wider scalar |
 //! | `value.rs`, `code.rs` | values in registers; the function under construction |
 //! | `program.rs` | a program as a module and its launches |
 
@@ -28,6 +29,7 @@ mod memory;
 mod ops;
 mod program;
 mod value;
+mod word;
 
 pub use error::EmitError;
 pub use kernel::KernelInfo;

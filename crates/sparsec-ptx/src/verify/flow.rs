@@ -42,10 +42,12 @@ impl RegSet {
     }
 }
 
-struct Block {
-    start: usize,
-    end: usize,
-    successors: Vec<usize>,
+/// Statements that are run one after the other.
+pub(super) struct Block {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Blocks that may come next, by number.
+    pub(super) successors: Vec<usize>,
     falls_off: bool,
 }
 
@@ -112,7 +114,8 @@ pub(super) fn check_flow(f: &Function, labels: &BTreeMap<Label, usize>, say: &mu
     }
 }
 
-fn blocks(f: &Function, labels: &BTreeMap<Label, usize>) -> Vec<Block> {
+/// The blocks of a function, in the order of its statements.
+pub(super) fn blocks(f: &Function, labels: &BTreeMap<Label, usize>) -> Vec<Block> {
     let mut starts = BTreeSet::from([0]);
     for (at, statement) in f.body.iter().enumerate() {
         match statement {

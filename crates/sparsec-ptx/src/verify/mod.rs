@@ -8,11 +8,13 @@
 //! 4. Addresses are of the instruction's space; vector accesses are aligned where the offset tells.
 //! 5. Every register is written on all paths before it is read; what a guard may suppress counts as not written.
 //! 6. Instructions that all threads of a warp or block take part in have no guard.
-//! 7. A function ends with `ret`, `exit`, `trap` or an unconditional jump.
+//! 7. Nor do they stand where lanes of a warp may have gone different ways (`uniform.rs`).
+//! 8. A function ends with `ret`, `exit`, `trap` or an unconditional jump.
 
 mod flow;
 mod operand;
 mod types;
+mod uniform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -166,6 +168,14 @@ fn verify_function(module: &Module, f: &Function, errors: &mut Errors) {
                 _ => String::new(),
             };
             errors.push(format!("{}, statement {at} `{text}`", f.name), problem.to_string());
+        });
+        uniform::check_uniform(f, &labels, &mut |at| {
+            let text = match f.body.get(at) {
+                Some(Statement::Instr { instruction, .. }) => print_instruction(module, f, instruction),
+                _ => String::new(),
+            };
+            let message = "all lanes must take part, and some may have gone another way";
+            errors.push(format!("{}, statement {at} `{text}`", f.name), message);
         });
     }
 }

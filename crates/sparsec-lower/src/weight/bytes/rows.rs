@@ -251,6 +251,9 @@ fn pack(
     part: &Expr,
 ) {
     let tile = cut.tile();
+    // On a GPU, what lanes without a token compute is dropped as well, but reading memory that nothing has written is a fault.
+    let staged = (cut.lanes == TargetInfo::WARP.lanes && !is_word_major(p))
+        .then(|| c.register("staged", Type::vector(Scalar::U32, cut.lanes), vec![]));
     let from = c.bind_index("from", part.clone() * Expr::int(cut.part));
     let last = c.bind_index("last", place.left.clone().min(Expr::int(tile)) - Expr::int(1));
     for_each_word(c, p.channels, (&from, cut.part), &|c, word, channel, count| {
@@ -265,10 +268,14 @@ fn pack(
         }
         c.unroll("t", cut.vectors as u32, |c, t| {
             let active = place.left.clone() - t.clone() * Expr::int(cut.lanes.into());
-            c.vector(cut.lanes, Some(active), |c, l| {
-                let x = gathered_word(b, &place.at(channel.clone(), cut.lane(&t, l.clone())), count);
-                c.store(window, vec![line.clone() + cut.lane(&t, l)], x);
-            });
+            let word = |l: &Expr| gathered_word(b, &place.at(channel.clone(), cut.lane(&t, l.clone())), count);
+            let at = |l: Expr| vec![line.clone() + cut.lane(&t, l)];
+            let Some(staged) = staged else {
+                c.vector(cut.lanes, Some(active), |c, l| c.store(window, at(l.clone()), word(&l)));
+                return;
+            };
+            c.vector(cut.lanes, Some(active), |c, l| c.set(staged, vec![], word(&l)));
+            c.vector(cut.lanes, None, |c, l| c.store(window, at(l), Expr::Reg(staged, vec![])));
         });
     });
 }

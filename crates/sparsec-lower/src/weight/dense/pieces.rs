@@ -20,6 +20,9 @@ use crate::target::TargetInfo;
 const HEIGHTS: [usize; 2] = [6, 8];
 /// The most vectors of a piece.
 const MAX_VECTORS: usize = 8;
+/// The same on GPUs where the number of pixels is not known: there is a copy of the code for each number of vectors up to this, each
+/// unrolled, and more than these two are hundreds of thousands of lines to assemble; that warps are smaller, and more, is no loss.
+const MAX_OPEN_WARP_VECTORS: usize = 2;
 /// The most pixels of a tail.
 const MAX_TAIL: usize = 2;
 /// Weights larger than this, in first-level caches, come from behind the second level for each piece anew...
@@ -85,6 +88,8 @@ impl Pieces {
         // Sums, the inputs of all vectors, and a broadcast weight.
         let most = ((target.registers as usize - 2) / (height + 1)).clamp(1, MAX_VECTORS);
         let Some(pixels) = pixels.as_const().map(|n| n.max(1) as usize) else {
+            let most =
+                if lanes == usize::from(TargetInfo::WARP.lanes) { most.min(MAX_OPEN_WARP_VECTORS) } else { most };
             let last = (1..most).map(|vectors| Piece { vectors, tail: 0 }).collect();
             return vec![(0, Pieces { height, lanes, main: Piece { vectors: most, tail: 0 }, last })];
         };

@@ -2,14 +2,16 @@
 
 use sparsec_plan::{Device, DeviceError, FunctionShape, Invocation};
 use sparsec_ptx::{Module, parse_module};
-use sparsec_ptxsim::{Argument, DevicePtr, Launch};
+
+use crate::{Argument, Counts, DevicePtr, Launch};
 
 /// A simulated GPU: runs the PTX that was printed, and reports what a GPU would leave undefined.
 #[derive(Default)]
 pub struct Simulated {
-    device: sparsec_ptxsim::Device,
+    device: crate::Device,
     module: Option<Module>,
     functions: Vec<FunctionShape>,
+    counts: Counts,
 }
 
 impl Simulated {
@@ -17,6 +19,17 @@ impl Simulated {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What all launches together did, since the last [`Simulated::reset_counts`].
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Counts from zero.
+    pub fn reset_counts(&mut self) {
+        self.counts = Counts::default();
     }
 }
 
@@ -61,7 +74,9 @@ impl Device for Simulated {
         let launch = Launch { shared_bytes: shape.shared_bytes, ..Launch::linear(invocation.blocks, shape.threads) };
         let arguments: Vec<Argument> = invocation.arguments.iter().map(|&bits| Argument::Bits64(bits)).collect();
         let outcome = self.device.launch(module, &shape.name, launch, &arguments);
-        outcome.map(|_| ()).map_err(|e| DeviceError::Kernel { function: shape.name.clone(), message: e.to_string() })
+        outcome
+            .map(|counts| self.counts.add(&counts))
+            .map_err(|e| DeviceError::Kernel { function: shape.name.clone(), message: e.to_string() })
     }
 
     fn synchronise(&mut self) -> Result<(), DeviceError> {
