@@ -12,6 +12,7 @@ mod dot;
 mod error;
 mod glue;
 mod kernel;
+mod lane;
 mod memory;
 mod ops;
 mod pipeline;
@@ -65,7 +66,9 @@ pub fn emit(program: &Program, target: &Target, options: EmitOptions) -> Result<
     module.set_data_layout(&machine.get_target_data().get_data_layout());
     let (fma, dots) = (target.has_fma(), target.dot_products());
     let (pointer_bytes, heap) = (i64::from(target.pointer_bytes()), target.has_heap());
-    let cx = value::Cx { context: &context, builder: context.create_builder(), module, fma, dots, pointer_bytes, heap };
+    let short_broadcasts = target.has_short_broadcasts();
+    let builder = context.create_builder();
+    let cx = value::Cx { context: &context, builder, module, fma, dots, short_broadcasts, pointer_bytes, heap };
     let mut kernels = Vec::new();
     for k in &program.kernels {
         sparsec_tir::verify_machine(k)?;

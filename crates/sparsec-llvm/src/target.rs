@@ -292,6 +292,12 @@ impl Target {
         self.fma
     }
 
+    /// Whether registers have several lanes of 128 bits, within which shuffles are cheap: AVX and AVX-512.
+    #[must_use]
+    pub fn has_short_broadcasts(&self) -> bool {
+        self.arch == Arch::X86_64 && self.vector_bits >= 256
+    }
+
     /// What the machine has for dot products of bytes ([`sparsec_tir::Expr::Dot4`]).
     #[must_use]
     pub fn dot_products(&self) -> DotProducts {

@@ -89,6 +89,8 @@ pub(crate) struct Cx<'c> {
     pub(crate) fma: bool,
     /// What the target has for dot products of bytes.
     pub(crate) dots: DotProducts,
+    /// Whether a load that is repeated in a register and shuffles are better than a broadcast load for each value.
+    pub(crate) short_broadcasts: bool,
     /// Bytes of a pointer.
     pub(crate) pointer_bytes: i64,
     /// Whether there are `malloc` and `free`.
@@ -169,6 +171,9 @@ impl<'c> Cx<'c> {
     pub(crate) fn splat(&self, x: Value<'c>, lanes: u16) -> Emit<Value<'c>> {
         if x.ty.is_vector() || lanes <= 1 {
             return if x.ty.lanes == lanes { Ok(x) } else { invalid(format!("{} as {lanes} lanes", x.ty)) };
+        }
+        if let Some(splat) = self.splat_of_lane(x, lanes)? {
+            return Ok(splat);
         }
         let ty = Type::vector(x.ty.scalar, lanes);
         let vector_type = widen(x.raw.get_type(), lanes).into_vector_type();

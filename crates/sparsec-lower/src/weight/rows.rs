@@ -18,7 +18,7 @@
 //! Rows that are empty in the first or in the last partition are there of length 0, so that every row is begun and
 //! finished.
 
-use sparsec_tir::{Expr, Scalar, Type, load};
+use sparsec_tir::{Access, BufferId, Expr, Scalar, Type, load};
 
 use crate::context::Context;
 use crate::target::TargetInfo;
@@ -106,6 +106,27 @@ impl Stream {
     }
 }
 
+/// The values of a step, one for each row. They lie one behind the other, so where vectors are longer than that they are
+/// loaded two or four at a time.
+fn values_from(c: &mut Context, values: BufferId, at: &Expr, (height, lanes): (usize, usize)) -> Vec<Expr> {
+    let scalar = Type::scalar(Scalar::F32);
+    let together = [4, 2].into_iter().find(|n| lanes > 4 && height.is_multiple_of(*n));
+    let Some(together) = together else {
+        return (0..height as i64)
+            .map(|r| c.bind("value", scalar, load(values, vec![at.clone() + Expr::int(r)])))
+            .collect();
+    };
+    let mut all = Vec::with_capacity(height);
+    for first in (0..height).step_by(together) {
+        let place =
+            Access { lanes: together as u16, ..Access::element(values, vec![at.clone() + Expr::int(first as i64)]) };
+        let several = c.bind("several", Type::vector(Scalar::F32, together as u16), Expr::Load(place));
+        let lane = |lane| Expr::Extract(Box::new(several.clone()), lane as u8);
+        all.extend((0..together).map(|i| c.bind("value", scalar, lane(i))));
+    }
+    all
+}
+
 fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> Multiplication {
     let (parts, shares) = (g.parts(p) as i64, g.shares(p));
     let height = 2 * in_flight;
@@ -132,7 +153,7 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
     };
     let times = |a: &Expr, b: usize| a.clone() * Expr::int(b as i64);
     let offset = |c: &mut Context, at: Expr| c.bind_index("offset", word(offsets_id, at));
-    let value = |c: &mut Context, at: Expr| c.bind("value", Type::scalar(Scalar::F32), load(values_id, vec![at]));
+    let values_of = |c: &mut Context, at: &Expr| values_from(c, values_id, at, (height, g.lanes));
 
     for_each_share(&mut c, p, g, shares, |c, tile, share| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
@@ -166,10 +187,10 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
                     c.serial("e", Expr::int(0), shared.clone(), 1, |c, e| {
                         let from = c.bind_index("from", offsets_at.clone() + times(&e, in_flight));
                         let values_from = c.bind_index("values_from", values_at.clone() + times(&e, height));
-                        for pair in 0..in_flight as i64 {
+                        let values = values_of(c, &values_from);
+                        for (pair, values) in (0..).zip(values.chunks_exact(2)) {
                             let offset = offset(c, from.clone() + Expr::int(pair));
-                            let values = [0, 1].map(|i| value(c, values_from.clone() + Expr::int(2 * pair + i)));
-                            sums.add_shared(c, &buffers, pair, &values, &offset, x);
+                            sums.add_shared(c, &buffers, pair, values, &offset, x);
                         }
                     });
                     let singles_at = c.bind_index("singles_at", offsets_at + of_shared);
@@ -177,11 +198,10 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
                     c.serial("e", Expr::int(0), single, 1, |c, e| {
                         let from = c.bind_index("from", singles_at + times(&e, height));
                         let values_from = c.bind_index("values_from", single_values_at + times(&e, height));
-                        c.unroll("r", height as u32, |c, r| {
-                            let offset = offset(c, from + r.clone());
-                            let value = value(c, values_from + r.clone());
-                            sums.add(c, &buffers, &r, &value, &offset);
-                        });
+                        for (r, value) in (0..).zip(values_of(c, &values_from)) {
+                            let offset = offset(c, from.clone() + Expr::int(r));
+                            sums.add(c, &buffers, &Expr::int(r), &value, &offset);
+                        }
                     });
                     sums.end(c, &buffers, &part, &tile);
                 });

@@ -144,7 +144,7 @@ impl<'a> Sums<'a> {
         c: &mut Context,
         b: &Buffers,
         pair: i64,
-        values: &[Expr; 2],
+        values: &[Expr],
         offset: &Expr,
         x: RegisterId,
     ) {
