@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     Plan(#[from] PlanError),
     /// A run is refused.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(Box<RunError>),
     /// The device fails.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -38,6 +38,12 @@ impl From<Status> for Failure {
     }
 }
 
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Failure::Run(Box::new(error))
+    }
+}
+
 impl Failure {
     pub(crate) fn status(&self) -> Status {
         match self {
@@ -45,7 +51,7 @@ impl Failure {
             Failure::File { .. } | Failure::Plan(_) => Status::Artefact,
             Failure::Device(error) => device_status(error),
             Failure::Panic(_) => Status::Device,
-            Failure::Run(error) => match error {
+            Failure::Run(error) => match &**error {
                 RunError::Refused { status, .. } => *status,
                 RunError::Device { source, .. } => device_status(source),
                 RunError::Plan(_) | RunError::Weights { .. } | RunError::Read(_) => Status::Artefact,

@@ -130,9 +130,9 @@ questions!(
 fn evaluate(ctx: &Context, port: &Port, dims: &[i64]) -> Result<Vec<i64>, Failure> {
     ctx.plan.check_dims(dims)?;
     let one = |e: &sparsec_plan::Expression| {
-        e.eval(dims).map_err(|source| RunError::Expression { place: port.name.clone(), source })
+        e.eval(dims).map_err(|source| RunError::Expression { place: port.name.clone(), source }.into())
     };
-    Ok(port.shape.iter().map(one).collect::<Result<_, _>>()?)
+    port.shape.iter().map(one).collect()
 }
 
 /// # Safety

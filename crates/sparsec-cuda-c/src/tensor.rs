@@ -67,7 +67,7 @@ unsafe fn one<'a>(kind: &str, port: &Port, tensor: &RawTensor) -> Result<Given<'
     let data = match (bytes, data.is_null()) {
         (0, _) => std::ptr::NonNull::dangling().as_ptr(),
         (_, true) => return Err(refused(Status::NullPointer)),
-        _ if data.addr() % size != 0 => return Err(refused(Status::Alignment)),
+        _ if !data.addr().is_multiple_of(*size) => return Err(refused(Status::Alignment)),
         _ => data,
     };
     let data = match kind {
