@@ -1,6 +1,7 @@
 //! Helpers shared by the end-to-end tests and by the program `fuzz`.
 
 pub mod conformance;
+pub mod cortex_m;
 pub mod limited;
 pub mod models;
 pub mod mutate;

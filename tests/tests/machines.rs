@@ -1,7 +1,7 @@
 //! Code for other machines, run by emulators: the kernels of every format against the interpreter, networks against this
 //! machine's code.
 //!
-//! It needs `qemu-user` and C compilers for the machines. `cargo xtask test` installs them and sets `SPARSEC_TOOLS=required`,
+//! It needs `qemu-user`, `qemu-system-arm` and C compilers for the machines. `cargo xtask test` installs them and sets `SPARSEC_TOOLS=required`,
 //! so that a machine without them fails there; elsewhere a test says that it was skipped.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use sparsec::{CompileOptions, Emit, Format, ModelSource, Output, Silent, Target}
 use sparsec_demo::{Attribute, Extent, ModelBuilder, Random};
 use sparsec_onnx::proto::{self, ModelProto};
 use sparsec_runtime::{Model, Tensor};
+use sparsec_tests::cortex_m::{self, Board, Memory};
 use sparsec_tests::models::digits;
 use sparsec_tests::tools::succeed;
 use sparsec_tests::{models, tools};
@@ -52,6 +53,22 @@ const WASM: Machine = Machine {
     emulator: &["node"],
     what: "WebAssembly",
 };
+
+/// A microcontroller, which is a whole machine to emulate: `cortex_m` builds the program and runs it.
+const fn microcontroller(board: &Board) -> Machine {
+    Machine {
+        triple: cortex_m::TRIPLE,
+        cpu: board.cpu,
+        compiler: "clang-19",
+        emulator: &["qemu-system-arm"],
+        what: "code for microcontrollers",
+    }
+}
+
+/// What a Cortex-M4 of the smaller kind has.
+const SMALL: Memory = Memory { ram: 128 << 10, stack: 16 << 10 };
+/// For test models, which nobody made small.
+const LARGE: Memory = Memory { ram: 1 << 20, stack: 64 << 10 };
 
 /// This machine's architecture with another libc.
 #[cfg(target_arch = "x86_64")]
@@ -169,11 +186,20 @@ fn emulate(machine: &Machine, case: &Case<'_>, bytes: &[u8], values: &[f32], out
     let at = |file: &str| folder.path().join(file);
     let mut options = CompileOptions::new(Target::new(Some(machine.triple), machine.cpu).expect("known"));
     options.formats.clone_from(&case.formats);
+    if machine.triple == cortex_m::TRIPLE {
+        let names = ["batch", "seq"].map(String::from);
+        options.dims = names.into_iter().zip(case.symbols.iter().copied()).collect();
+    }
     let library = if machine.triple == WASM.triple { Emit::Shared } else { Emit::Static };
     options.output = Some(Output { folder: folder.path().to_path_buf(), emit: [library, Emit::Header].into() });
     let name = case.name;
     let source = ModelSource::Bytes { name: name.into(), bytes: bytes.to_vec().into(), folder: None };
     sparsec::compile(source, &options, &mut Silent).expect("compiles");
+    if machine.triple == cortex_m::TRIPLE {
+        let board = [cortex_m::M4, cortex_m::M7].into_iter().find(|b| b.cpu == machine.cpu).expect("a board");
+        let memory = if name == "digits" { SMALL } else { LARGE };
+        return cortex_m::run(board, memory, folder.path(), name, (case.shape, values), output);
+    }
     std::fs::write(at("in"), values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
     if machine.triple == WASM.triple {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("js/run.mjs");
@@ -344,6 +370,77 @@ fn networks_on_riscv() {
 fn small_models_with_musl() {
     if MUSL.is_here() {
         small_models(&MUSL);
+    }
+}
+
+#[test]
+fn small_models_on_microcontrollers() {
+    if cortex_m::is_here() {
+        small_models(&microcontroller(&cortex_m::M4));
+        small_models(&microcontroller(&cortex_m::M7));
+    }
+}
+
+#[test]
+fn every_format_on_microcontrollers() {
+    if cortex_m::is_here() {
+        every_format(&microcontroller(&cortex_m::M4));
+    }
+}
+
+/// What a Cortex-M4 has no instructions for: roundings, 64-bit integers from and to floats, their division.
+#[test]
+fn functions_of_a_support_library_on_microcontrollers() {
+    if !cortex_m::is_here() {
+        return;
+    }
+    let shape = [3, 8];
+    let mut m = ModelBuilder::new("support");
+    let x = m.input("x", &[Extent::Fixed(3), Extent::Fixed(8)]);
+    let mut parts = vec![m.node("Floor", &[&x], &[]), m.node("Ceil", &[&x], &[]), m.node("Round", &[&x], &[])];
+    let far = m.weight(&[], &[3.0e13]);
+    let wide = m.node("Mul", &[&x, &far], &[]);
+    let wide = m.node("Cast", &[&wide], &[("to", Attribute::Int(7))]);
+    let divisors = m.integers(&[8], &[3, -7, 1 << 33, (1 << 40) + 1, -5_000_000_000, 10, 1, 123_456_789]);
+    let one = m.integers(&[3, 1], &[1, -1, 2]);
+    // A product that is not known when the model is compiled divides, so that nothing is folded.
+    let small = m.node("Cast", &[&x], &[("to", Attribute::Int(7))]);
+    let nothing = m.node("Sub", &[&small, &small], &[]);
+    let divisors = m.node("Mul", &[&divisors, &one], &[]);
+    let divisors = m.node("Add", &[&divisors, &nothing], &[]);
+    for value in [m.node("Div", &[&wide, &divisors], &[]), m.node("Mod", &[&wide, &divisors], &[])] {
+        let value = m.node("Cast", &[&value], &[("to", Attribute::Int(1))]);
+        // Each part gets about the same weight.
+        let size = m.node("Abs", &[&value], &[]);
+        let unit = m.weight(&[], &[1.0]);
+        let size = m.node("Max", &[&size, &unit], &[]);
+        let root = m.node("Sqrt", &[&size], &[]);
+        let root = m.node("Sqrt", &[&root], &[]);
+        let root = m.node("Sqrt", &[&root], &[]);
+        let sign = m.node("Sign", &[&value], &[]);
+        parts.push(m.node("Mul", &[&sign, &root], &[]));
+    }
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    m.node_named("Concat", &parts, &[("axis", Attribute::Int(0))], "y");
+    m.output("y", &[Extent::Fixed(15), Extent::Fixed(8)]);
+    let model = m.finish();
+    let case = Case { name: "support", model: &model, shape: &shape, symbols: &[], formats: BTreeMap::new() };
+    check(&microcontroller(&cortex_m::M4), &case);
+    check(&microcontroller(&cortex_m::M7), &case);
+}
+
+/// The digits network, in 128 KB of memory with the stack; the weights are read where they lie.
+#[test]
+fn digits_on_microcontrollers() {
+    if !cortex_m::is_here() {
+        return;
+    }
+    let model = proto::read(&digits().join("digits_pruned.onnx")).expect("reads");
+    for board in [cortex_m::M4, cortex_m::M7] {
+        let machine = microcontroller(&board);
+        let shape = &[1, 1, 8, 8];
+        let case = Case { name: "digits", model: &model, shape, symbols: &[1], formats: BTreeMap::new() };
+        check_with_host(&machine, &case);
     }
 }
 

@@ -71,6 +71,22 @@ const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         purpose: Purpose::Test,
+        what: "an emulator of older processors",
+        packages: &["qemu-user"],
+        present: || {
+            !cfg!(target_arch = "x86_64") || Task::new("qemu-x86_64", "qemu-x86_64").arg("--version").succeeds()
+        },
+    },
+    Requirement {
+        purpose: Purpose::Test,
+        what: "an emulator of microcontrollers, and a C compiler and a linker for them",
+        packages: &["qemu-system-arm", "clang-19", "lld-19"],
+        present: || {
+            ["qemu-system-arm", "clang-19", "ld.lld-19"].iter().all(|t| Task::new(*t, t).arg("--version").succeeds())
+        },
+    },
+    Requirement {
+        purpose: Purpose::Test,
         what: "Node.js",
         packages: &["nodejs"],
         present: || Task::new("node", "node").arg("--version").succeeds(),

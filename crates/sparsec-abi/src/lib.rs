@@ -75,6 +75,20 @@ pub fn constant_symbol(model: &str, index: usize) -> String {
 /// What a library that times its launches exports beside [`FUNCTIONS`], without the prefix `NAME_`.
 pub const PROFILE_FUNCTION: &str = "profile";
 
+/// What a library for several CPUs exports beside [`FUNCTIONS`], without the prefix `NAME_`.
+pub const CPU_FUNCTION: &str = "cpu";
+
+/// What differs between libraries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// There is a libc with a heap.
+    pub heap: bool,
+    /// Launches are timed.
+    pub profile: bool,
+    /// There is code for several CPUs.
+    pub levels: bool,
+}
+
 /// Which of [`FUNCTIONS`] need a heap: targets without a libc have none of them.
 pub const HEAP_FUNCTIONS: [&str; 2] = ["create", "reserve"];
 
@@ -86,9 +100,10 @@ pub const fn context_bytes(extents: usize, timed_launches: usize) -> u64 {
 
 /// The functions that a library exports, without the prefix `NAME_`.
 #[must_use]
-pub fn exports(heap: bool, profile: bool) -> Vec<&'static str> {
-    let has = |f: &&str| heap || !HEAP_FUNCTIONS.contains(f);
-    FUNCTIONS.into_iter().filter(has).chain(profile.then_some(PROFILE_FUNCTION)).collect()
+pub fn exports(features: Features) -> Vec<&'static str> {
+    let has = |f: &&str| features.heap || !HEAP_FUNCTIONS.contains(f);
+    let (timed, chosen) = (features.profile.then_some(PROFILE_FUNCTION), features.levels.then_some(CPU_FUNCTION));
+    FUNCTIONS.into_iter().filter(has).chain(timed).chain(chosen).collect()
 }
 
 /// The exported functions of a model, without the prefix `NAME_`.

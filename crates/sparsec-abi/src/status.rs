@@ -77,6 +77,8 @@ statuses! {
     Artefact = 22, "SPARSEC_BAD_ARTEFACT", "the files of the model can't be read, or are not of one compilation";
     /// The driver, or a kernel, failed.
     Device = 23, "SPARSEC_DEVICE_FAILED", "the GPU or its driver failed";
+    /// The machine is below the lowest CPU that the library has code for.
+    Cpu = 24, "SPARSEC_UNSUPPORTED_CPU", "the library has no code for this machine's CPU";
 }
 
 impl Status {

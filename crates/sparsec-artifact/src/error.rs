@@ -40,8 +40,14 @@ pub enum ArtifactError {
         limit: u64,
     },
     /// Objects for this target can't be written.
-    #[error("cannot write objects for `{triple}`: the architectures are x86_64, aarch64 and riscv64")]
+    #[error("cannot write objects for `{triple}`: the architectures are x86_64, aarch64, riscv64 and thumbv7em")]
     Triple {
+        /// The target.
+        triple: String,
+    },
+    /// Nothing could load a shared library there.
+    #[error("`{triple}` has no shared libraries: programs link `libNAME.a` (`--emit static,header`)")]
+    NoSharedLibrary {
         /// The target.
         triple: String,
     },

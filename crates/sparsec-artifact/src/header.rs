@@ -2,20 +2,20 @@
 
 use std::fmt::Write;
 
-use sparsec_abi::{ABI_VERSION, DTYPES, Status};
+use sparsec_abi::{ABI_VERSION, DTYPES, Features, Status};
 use sparsec_tir::{Port, Program};
 
 use crate::symbolic;
 
-/// The header's text; `profile` declares what a library that times its launches has beside the rest, `heap` what only
-/// targets with a libc have.
+/// The header's text. `features` says which functions there are, `cpu` what the code is for, where there are several CPUs.
 #[must_use]
-pub fn header(program: &Program, profile: bool, heap: bool) -> String {
+pub fn header(program: &Program, features: Features, cpu: &str) -> String {
     let name = &program.name;
+    let Features { heap, profile, levels } = features;
     let mut out = String::new();
     let guard = format!("SPARSEC_MODEL_{}_H", name.to_ascii_uppercase());
     // Writing to a string can't fail.
-    let _ = write!(out, "{}", banner(program));
+    let _ = write!(out, "{}", banner(program, levels.then_some(cpu)));
     let _ = write!(out, "#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n\n");
     out.push_str(&shared());
     out.push_str("\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
@@ -25,6 +25,9 @@ pub fn header(program: &Program, profile: bool, heap: bool) -> String {
     out.push_str(&model.replace("NAME", name));
     if profile {
         out.push_str(&PROFILE.replace("NAME", name));
+    }
+    if levels {
+        out.push_str(&LEVELS.replace("NAME", name));
     }
     out.push_str("\n#ifdef __cplusplus\n}\n#endif\n\n");
     let _ = writeln!(out, "#endif /* {guard} */");
@@ -47,7 +50,7 @@ fn sizes(program: &Program, profile: bool) -> String {
 }
 
 /// What this model takes and gives, for readers.
-fn banner(program: &Program) -> String {
+fn banner(program: &Program, cpus: Option<&str>) -> String {
     let mut out = format!("/* {}: a neural network compiled by sparsec. Do not edit.\n *\n", program.name);
     let mut ports = |title: &str, ports: &[Port]| {
         let _ = writeln!(out, " * {title}:");
@@ -61,6 +64,9 @@ fn banner(program: &Program) -> String {
     if !program.symbols.is_empty() {
         let symbols: Vec<_> = program.symbols.iter().map(|s| comment_safe(s)).collect();
         let _ = writeln!(out, " * Symbolic dimensions, in the order of `dims`: {}", symbols.join(", "));
+    }
+    if let Some(cpus) = cpus {
+        let _ = writeln!(out, " * Code for {}, chosen when a context is made.", cpus.replace(',', ", "));
     }
     out.push_str(" */\n");
     out
@@ -189,6 +195,12 @@ int32_t NAME_create(NAME_context **context, uint32_t abi_version);
 
 const HEAP_RESERVE: &str = r"/* Makes room for inputs up to these dimensions, one per symbol, on the heap. */
 int32_t NAME_reserve(NAME_context *context, const int64_t *dims);
+";
+
+const LEVELS: &str = r"
+/* The CPU whose code the context runs: the highest of those in the library that this machine has. Other libraries, which
+ * are for one CPU, don't have this function. */
+const char *NAME_cpu(const NAME_context *context);
 ";
 
 const PROFILE: &str = r"

@@ -3,19 +3,21 @@
 use std::path::Path;
 use std::process::Command;
 
+use sparsec_abi::Features;
+
 use crate::ArtifactError;
 
-/// Links objects to a shared library that exports the public functions of the ABI and nothing else. `profile` says
-/// whether the one that tells the times of launches is among them.
+/// Links objects to a shared library that exports the public functions of the ABI and nothing else; `features` says
+/// which these are.
 pub(crate) fn link_shared(
     out: &Path,
     objects: &[&Path],
-    (name, profile): (&str, bool),
+    (name, features): (&str, Features),
     triple: &str,
     linker: Option<&str>,
 ) -> Result<(), ArtifactError> {
     let script = out.with_extension("map");
-    let exports: String = sparsec_abi::exports(true, profile).iter().map(|f| format!("    {name}_{f};\n")).collect();
+    let exports: String = sparsec_abi::exports(features).iter().map(|f| format!("    {name}_{f};\n")).collect();
     std::fs::write(&script, format!("{{\n  global:\n{exports}  local: *;\n}};\n"))
         .map_err(crate::error::at(&script))?;
     let driver = driver(triple, linker);
@@ -40,7 +42,11 @@ pub(crate) fn link_shared(
 
 /// Links objects to a module of WebAssembly that exports the public functions of the ABI, its memory, and where free memory
 /// begins (`__heap_base`).
-pub(crate) fn link_wasm(out: &Path, objects: &[&Path], name: &str) -> Result<(), ArtifactError> {
+pub(crate) fn link_wasm(
+    out: &Path,
+    objects: &[&Path],
+    (name, features): (&str, Features),
+) -> Result<(), ArtifactError> {
     let named = std::env::var("WASM_LD").ok().filter(|v| !v.trim().is_empty());
     let candidates = named.map_or_else(|| vec!["wasm-ld".to_owned(), "wasm-ld-19".to_owned()], |own| vec![own]);
     let there = |tool: &&String| Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success());
@@ -49,7 +55,7 @@ pub(crate) fn link_wasm(out: &Path, objects: &[&Path], name: &str) -> Result<(),
     let linker = linker.ok_or_else(|| failed("not found (install lld, or set WASM_LD)".to_owned()))?;
     let mut command = Command::new(linker);
     command.args(["--no-entry", "--stack-first", "-z", "stack-size=1048576", "--strip-all", "--export=__heap_base"]);
-    command.args(sparsec_abi::exports(false, false).iter().map(|f| format!("--export={name}_{f}")));
+    command.args(sparsec_abi::exports(features).iter().map(|f| format!("--export={name}_{f}")));
     let result = command.arg("-o").arg(out).args(objects).output().map_err(|e| failed(e.to_string()))?;
     if result.status.success() {
         return Ok(());

@@ -10,10 +10,18 @@ use crate::symbolic;
 pub struct TargetInfo {
     /// Triple, such as `x86_64-unknown-linux-gnu`.
     pub triple: String,
-    /// CPU name.
+    /// CPU name; several, separated by commas, where the library chooses when it runs.
     pub cpu: String,
     /// Features beside those of the CPU's name.
     pub features: String,
+}
+
+impl TargetInfo {
+    /// Whether there is code for several CPUs.
+    #[must_use]
+    pub fn has_levels(&self) -> bool {
+        self.cpu.contains(',')
+    }
 }
 
 /// An input or output.

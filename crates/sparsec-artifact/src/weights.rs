@@ -1,4 +1,5 @@
-//! The weights object: constants as page-aligned read-only data, one hidden symbol each.
+//! The weights object: constants as page-aligned read-only data, one hidden symbol each. Without an operating system there
+//! are no pages, and what would align them is flash wasted.
 //!
 //! It is written directly as ELF because LLVM takes minutes and gigabytes for constants of this size. The constants are
 //! streamed: what is in memory at a time is what the caller's [`ConstantData`] makes of one of them.
@@ -27,11 +28,11 @@ pub(crate) fn write_weights(
     data: &dyn ConstantData,
     triple: &str,
 ) -> Result<(), ArtifactError> {
-    let (machine, flags) = machine(triple)?;
+    let Machine { machine, flags, is_64, align } = machine(triple)?;
     let (offsets, size) = layout(program)?;
     let file = File::create(path).map_err(at(path))?;
     let mut stream = StreamingBuffer::new(BufWriter::with_capacity(1 << 20, file));
-    let mut writer = Writer::new(Endianness::Little, true, &mut stream);
+    let mut writer = Writer::new(Endianness::Little, is_64, &mut stream);
     let malformed = |e: object::write::Error| ArtifactError::Object(e.to_string());
 
     let symbols: Vec<String> = (0..offsets.len()).map(|i| sparsec_abi::constant_symbol(&program.name, i)).collect();
@@ -45,7 +46,7 @@ pub(crate) fn write_weights(
     writer.reserve_symtab_section_index();
     writer.reserve_strtab_section_index();
     writer.reserve_shstrtab_section_index();
-    let start = writer.reserve(size, PAGE);
+    let start = writer.reserve(size, align);
     let mut names = Vec::new();
     writer.reserve_null_symbol_index();
     for symbol in &symbols {
@@ -105,7 +106,7 @@ pub(crate) fn write_weights(
     };
     let (rodata_name, note_name) =
         (writer.section_name_offset(Some(rodata_name)), writer.section_name_offset(Some(note_name)));
-    writer.write_section_header(&section(rodata_name, elf::SHF_ALLOC, start, size, PAGE));
+    writer.write_section_header(&section(rodata_name, elf::SHF_ALLOC, start, size, align));
     writer.write_section_header(&section(note_name, elf::SectionFlags(0), start, 0, 1));
     writer.write_symtab_section_header(1);
     writer.write_strtab_section_header();
@@ -132,12 +133,26 @@ fn layout(program: &Program) -> Result<(Vec<u64>, u64), ArtifactError> {
     Ok((offsets, end))
 }
 
-/// ELF's machine and flags. RISC-V objects must agree on the floating-point ABI: double, with compressed instructions.
-fn machine(triple: &str) -> Result<(elf::Machine, elf::FileFlags), ArtifactError> {
+/// What ELF says of a machine.
+struct Machine {
+    machine: elf::Machine,
+    flags: elf::FileFlags,
+    is_64: bool,
+    /// Alignment of the constants together.
+    align: u64,
+}
+
+/// RISC-V objects must agree on the floating-point ABI: double, with compressed instructions. Arm's have version 5 of its
+/// ABI for embedded systems.
+fn machine(triple: &str) -> Result<Machine, ArtifactError> {
+    let of_64_bits = |machine, flags| Machine { machine, flags: elf::FileFlags(flags), is_64: true, align: PAGE };
     match triple.split('-').next().unwrap_or_default() {
-        "x86_64" => Ok((elf::EM_X86_64, elf::FileFlags(0))),
-        "aarch64" => Ok((elf::EM_AARCH64, elf::FileFlags(0))),
-        "riscv64" | "riscv64gc" => Ok((elf::EM_RISCV, elf::FileFlags(5))),
+        "x86_64" => Ok(of_64_bits(elf::EM_X86_64, 0)),
+        "aarch64" => Ok(of_64_bits(elf::EM_AARCH64, 0)),
+        "riscv64" | "riscv64gc" => Ok(of_64_bits(elf::EM_RISCV, 5)),
+        "thumbv7em" => {
+            Ok(Machine { machine: elf::EM_ARM, flags: elf::FileFlags(0x0500_0000), is_64: false, align: 64 })
+        }
         _ => Err(ArtifactError::Triple { triple: triple.to_owned() }),
     }
 }

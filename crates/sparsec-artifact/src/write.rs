@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSymbol};
+use sparsec_abi::Features;
 use sparsec_tir::{ConstantData, Program};
 use tempfile::TempDir;
 
@@ -144,9 +145,14 @@ pub fn stage_object(dir: &Path, name: &str, object: &[u8]) -> Result<StagedWeigh
     Ok(StagedWeights { dir: dir.to_path_buf(), temporary })
 }
 
-/// Whether a triple is that of WebAssembly, whose objects are no ELF, and which has no libc.
+/// Whether a triple is that of WebAssembly, whose objects are no ELF.
 fn is_wasm(triple: &str) -> bool {
     triple.starts_with("wasm32")
+}
+
+/// Whether a triple has no operating system, so that programs link everything.
+fn is_bare(triple: &str) -> bool {
+    triple.starts_with("thumb")
 }
 
 fn weights_file(name: &str) -> String {
@@ -183,10 +189,14 @@ pub fn write_with(
     let StagedWeights { dir, temporary } = weights;
     let name = &program.name;
     let triple = &options.target.triple;
-    let heap = !is_wasm(triple);
-    let symbols = match heap {
-        true => defined_symbols(code.object)?,
-        false => sparsec_abi::exports(heap, options.profile).iter().map(|f| format!("{name}_{f}")).collect(),
+    if options.shared_library && is_bare(triple) {
+        return Err(ArtifactError::NoSharedLibrary { triple: triple.clone() });
+    }
+    let heap = !is_wasm(triple) && !is_bare(triple);
+    let features = Features { heap, profile: options.profile, levels: options.target.has_levels() };
+    let symbols = match is_wasm(triple) {
+        false => defined_symbols(code.object)?,
+        true => sparsec_abi::exports(features).iter().map(|f| format!("{name}_{f}")).collect(),
     };
     let staged = |file: &str| temporary.path().join(file);
     let put = |file: &str, bytes: &[u8]| {
@@ -207,12 +217,12 @@ pub fn write_with(
     };
     if options.shared_library && is_wasm(triple) {
         let file = format!("{name}.wasm");
-        link::link_wasm(&staged(&file), &[&object_path, &constants_path], name)?;
+        link::link_wasm(&staged(&file), &[&object_path, &constants_path], (name, features))?;
         files.shared_library = Some(finish(file));
     } else if options.shared_library {
         let file = format!("lib{name}.so");
         let linker = options.linker.as_deref();
-        link::link_shared(&staged(&file), &[&object_path, &constants_path], (name, options.profile), triple, linker)?;
+        link::link_shared(&staged(&file), &[&object_path, &constants_path], (name, features), triple, linker)?;
         files.shared_library = Some(finish(file));
     }
     if options.static_library {
@@ -227,7 +237,7 @@ pub fn write_with(
     }
     if options.header {
         let file = format!("{name}.h");
-        put(&file, header(program, options.profile, heap).as_bytes())?;
+        put(&file, header(program, features, &options.target.cpu).as_bytes())?;
         files.header = Some(finish(file));
         if options.static_library || options.shared_library {
             let file = format!("{name}.pc");

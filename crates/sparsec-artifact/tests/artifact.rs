@@ -10,6 +10,9 @@ use sparsec_llvm::Target;
 use sparsec_runtime::{Model, RuntimeError, Status, Tensor};
 use sparsec_tir::{ConstantData, Expr};
 
+/// A library for one CPU with a libc.
+const PLAIN: sparsec_abi::Features = sparsec_abi::Features { heap: true, profile: false, levels: false };
+
 fn input(rows: i64) -> Tensor {
     let data: Vec<f32> = (0..rows * WIDTH).map(|i| (i % 17) as f32 * 0.5 - 4.0).collect();
     Tensor::from_slice(&[rows, WIDTH], &data)
@@ -155,7 +158,7 @@ fn the_manifest_reads_back() {
 fn names_cannot_leave_the_comment() {
     let mut p = program("tiny");
     p.inputs[0].name = "x */ int main(void)\n{".into();
-    let text = header(&p, false, true);
+    let text = header(&p, PLAIN, "x86-64-v3");
     let comment = text.split("#ifndef").next().expect("the banner");
     assert_eq!(comment.matches("*/").count(), 1);
     assert_eq!(comment.lines().filter(|l| l.contains("int main")).count(), 1);
@@ -163,7 +166,7 @@ fn names_cannot_leave_the_comment() {
 
 #[test]
 fn header_of_the_tiny_model() {
-    insta::assert_snapshot!(header(&program("tiny"), false, true));
+    insta::assert_snapshot!(header(&program("tiny"), PLAIN, "x86-64-v3"));
 }
 
 #[test]

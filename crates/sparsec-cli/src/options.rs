@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sparsec::machine_file::MachineFile;
 use sparsec::tuning::{TuneOptions, Tuning, cache};
-use sparsec::{Backend, CompileOptions, Format, Gpu, Target};
+use sparsec::{Backend, CompileOptions, Format, Gpu, Target, TargetError};
 
 use crate::failure::Failure;
 use crate::tensors;
@@ -44,7 +44,9 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) target: TargetKind,
 
-    /// The CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, generic, or LLVM's name of one [default: native]
+    /// The CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, generic, or LLVM's name of one; levels of x86-64 separated by
+    /// commas for a library that chooses when it runs [default: native, and generic for
+    /// the triple of another architecture]
     #[arg(long)]
     pub(crate) cpu: Option<String>,
 
@@ -98,7 +100,13 @@ impl TuneArguments {
 impl ModelArguments {
     /// The compiler's options.
     pub(crate) fn options(&self) -> Result<CompileOptions, Failure> {
-        let mut options = CompileOptions::new(self.backend()?);
+        let (target, levels) = self.backend()?;
+        let mut options = CompileOptions::new(target);
+        let for_one = [("--tuning", self.tuning.is_some()), ("--machine", self.machine.is_some())];
+        if let Some((option, _)) = for_one.iter().find(|(_, given)| *given && !levels.is_empty()) {
+            return Err(Failure::usage(format!("`{option}` is for one CPU, not for a list")));
+        }
+        options.levels = levels;
         if let Some(file) = &self.machine {
             let machine = MachineFile::read(file).and_then(|m| m.for_target(file, &options.target));
             options.machine = Some(machine.map_err(Failure::input)?);
@@ -115,13 +123,20 @@ impl ModelArguments {
         Ok(options)
     }
 
-    fn backend(&self) -> Result<Backend, Failure> {
+    /// The target, and the CPUs above it that the library chooses from.
+    fn backend(&self) -> Result<(Backend, Vec<Target>), Failure> {
         if self.target == TargetKind::Cpu {
             if self.gpu.is_some() {
                 return Err(Failure::usage("`--gpu` is for `--target cuda`"));
             }
-            let cpu = self.cpu.as_deref().unwrap_or("native");
-            return Target::new(self.triple.as_deref(), cpu).map(Backend::from).map_err(Failure::usage);
+            let triple = self.triple.as_deref();
+            let targets = match (&self.cpu, Target::levels(triple, self.cpu.as_deref().unwrap_or("native"))) {
+                (None, Err(TargetError::NotNative { .. })) => Target::levels(triple, "generic"),
+                (_, targets) => targets,
+            };
+            let mut targets = targets.map_err(Failure::usage)?.into_iter();
+            let lowest = targets.next().ok_or_else(|| Failure::usage("`--cpu` names no CPU"))?;
+            return Ok((lowest.into(), targets.collect()));
         }
         let of_cpus = [
             ("--cpu", self.cpu.is_some()),
@@ -130,7 +145,7 @@ impl ModelArguments {
             ("--machine", self.machine.is_some()),
         ];
         self.refuse_with_cuda(&of_cpus)?;
-        Ok(self.gpu.unwrap_or(Gpu::Sm80).into())
+        Ok((self.gpu.unwrap_or(Gpu::Sm80).into(), Vec::new()))
     }
 
     /// Options that are for CPUs alone are wrong usage with `--target cuda`.
@@ -154,7 +169,13 @@ impl ModelArguments {
         if self.triple.is_some() {
             return Err(Failure::usage("`--triple` is for `compile`: this command runs the code on this machine"));
         }
-        self.options()
+        let options = self.options()?;
+        match options.levels.is_empty() {
+            true => Ok(options),
+            false => {
+                Err(Failure::usage("a list of CPUs is for `compile` and `inspect`: here, code runs on this machine"))
+            }
+        }
     }
 }
 

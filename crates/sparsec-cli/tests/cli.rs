@@ -290,10 +290,55 @@ fn measurements_are_kept_and_obeyed() {
 }
 
 #[test]
+fn lists_of_cpus() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = models::perceptron();
+    proto::write(&model, &folder.path().join("p.onnx")).expect("written");
+    let compile = |arguments: &[&'static str]| -> Vec<&'static str> {
+        ["compile", "p.onnx", "-o", "d"].into_iter().chain(arguments.iter().copied()).collect()
+    };
+    let triple = "x86_64-unknown-linux-gnu";
+    for (arguments, why) in [
+        (&["--cpu", "x86-64-v3,native"][..], "this machine alone"),
+        (&["--cpu", "x86-64-v3,x86-64-v3"], "twice"),
+        (&["--cpu", "x86-64-v3,cortex-a53"], "no level"),
+        (&["--cpu", "x86-64-v2,x86-64-v3", "--triple", "aarch64-unknown-linux-gnu"], "not of aarch64"),
+        (&["--cpu", "x86-64-v2,x86-64-v3", "--triple", triple, "--tuning", "t.json"], "--tuning"),
+        (&["--cpu", "x86-64-v2,x86-64-v3", "--tune"], "list"),
+    ] {
+        let said = message(folder.path(), 2, &compile(arguments));
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
+    let list = ["--cpu", "x86-64-v3,x86-64-v2", "--triple", triple];
+    printed(folder.path(), &compile(&[&list[..], &["--emit", "static,header"]].concat()));
+    let header = std::fs::read_to_string(folder.path().join("d/p.h")).expect("written");
+    assert!(header.contains("x86-64-v2, x86-64-v3") && header.contains("p_cpu("), "{header}");
+    let shown = printed(folder.path(), &[&["inspect", "p.onnx"][..], &list].concat());
+    assert!(shown.contains("x86-64-v2") && shown.contains("x86-64-v3"), "{shown}");
+}
+
+#[test]
+fn microcontrollers_have_no_shared_libraries() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = models::perceptron();
+    proto::write(&model, &folder.path().join("p.onnx")).expect("written");
+    let arguments = ["compile", "p.onnx", "-o", "d", "--triple", "thumbv7em-none-eabihf", "--dim", "batch=1"];
+    printed(folder.path(), &arguments);
+    let header = std::fs::read_to_string(folder.path().join("d/p.h")).expect("written");
+    assert!(header.contains("#define p_ARENA_BYTES") && !header.contains("p_create("), "{header}");
+    assert!(!folder.path().join("d/libp.so").exists());
+    let said = message(folder.path(), 1, &[&arguments[..], &["--emit", "shared"]].concat());
+    assert!(said.contains("no shared libraries"), "{said}");
+}
+
+#[test]
 fn versions_and_what_other_tools_need() {
     let folder = tempfile::tempdir().expect("a folder");
     let version = printed(folder.path(), &["--version"]);
-    assert!(version.contains("LLVM 19.") && version.contains("x86_64, aarch64, riscv64, wasm32"), "{version}");
+    assert!(
+        version.contains("LLVM 19.") && version.contains("x86_64, aarch64, riscv64, wasm32, thumbv7em"),
+        "{version}"
+    );
     let listed = printed(folder.path(), &["integrate", "prefix"]);
     let read = |file: &str| {
         assert!(listed.contains(file), "{file}: {listed}");

@@ -63,7 +63,9 @@ enum sparsec_status {
     /* the files of the model can't be read, or are not of one compilation */
     SPARSEC_BAD_ARTEFACT = 22,
     /* the GPU or its driver failed */
-    SPARSEC_DEVICE_FAILED = 23
+    SPARSEC_DEVICE_FAILED = 23,
+    /* the library has no code for this machine's CPU */
+    SPARSEC_UNSUPPORTED_CPU = 24
 };
 
 /* Element types; the numbers are those of ONNX. */

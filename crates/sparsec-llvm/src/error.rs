@@ -25,6 +25,17 @@ pub enum EmitError {
     /// The target is unknown.
     #[error(transparent)]
     Target(#[from] crate::TargetError),
+    /// The CPU lacks instructions, and this compiler has no code in their place.
+    #[error(
+        "the code for {cpu} needs {functions}, which is not there on bare metal; arithmetic on f64 needs a CPU that has it, \
+         such as cortex-m7"
+    )]
+    Missing {
+        /// The CPU.
+        cpu: String,
+        /// What LLVM calls.
+        functions: String,
+    },
     /// LLVM refused something: a bug of this backend.
     #[error("LLVM: {0} (this is a bug of the compiler)")]
     Llvm(String),

@@ -28,6 +28,14 @@ pub enum TargetError {
         /// Names that would do.
         known: &'static str,
     },
+    /// A list of CPUs can't be in one library.
+    #[error("cpu `{list}`: {message}; a list holds levels of x86-64, such as x86-64-v2,x86-64-v3,x86-64-v4")]
+    Levels {
+        /// The list as given.
+        list: String,
+        /// Why.
+        message: String,
+    },
     /// `native` was asked for a machine that is not this one.
     #[error("cpu `native` needs this machine's triple `{host}`, not `{triple}`")]
     NotNative {
@@ -49,6 +57,8 @@ pub enum Arch {
     Riscv64,
     /// WebAssembly with 32-bit addresses and 128-bit vectors.
     Wasm32,
+    /// Arm's microcontrollers without an operating system: Armv7E-M with a floating-point unit (Cortex-M4, Cortex-M7).
+    Thumb,
 }
 
 /// The version of LLVM that is linked: major, minor, patch.
@@ -64,7 +74,7 @@ pub fn architectures() -> Vec<&'static str> {
 }
 
 impl Arch {
-    const ALL: [Arch; 4] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Wasm32];
+    const ALL: [Arch; 5] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Wasm32, Arch::Thumb];
 
     fn name(self) -> &'static str {
         match self {
@@ -72,6 +82,7 @@ impl Arch {
             Arch::Aarch64 => "aarch64",
             Arch::Riscv64 => "riscv64",
             Arch::Wasm32 => "wasm32",
+            Arch::Thumb => "thumbv7em",
         }
     }
 }
@@ -105,6 +116,8 @@ pub struct Target {
 
 const X86_KNOWN: &str = "native, x86-64-v2, x86-64-v3, x86-64-v4, haswell, broadwell, skylake, skylake-avx512, \
      cascadelake, icelake-client, icelake-server, sapphirerapids, alderlake, znver1, znver2, znver3, znver4, znver5";
+/// Levels of x86-64, from the second on: what a library may choose from.
+const X86_LEVELS: [&str; 3] = ["x86-64-v2", "x86-64-v3", "x86-64-v4"];
 const X86_128: &[&str] = &["x86-64-v2", "nehalem", "westmere", "goldmont"];
 const X86_256: &[&str] = &["x86-64-v3", "haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3"];
 /// Processors with AVX-512, without its dot products.
@@ -148,6 +161,7 @@ const ARM_KNOWN: &str = "native, generic, cortex-a53, cortex-a55, cortex-a57, co
 
 const RISCV_KNOWN: &str = "generic, sifive-u54, sifive-u74";
 const WASM_KNOWN: &str = "generic";
+const THUMB_KNOWN: &str = "generic, cortex-m4, cortex-m7";
 /// What every engine of today has.
 const WASM_FEATURES: &str = "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext,+mutable-globals";
 /// What Linux distributions rely on. LLVM's names of the first cores imply no more.
@@ -163,7 +177,7 @@ impl Target {
     }
 
     /// A machine by triple (this machine's where `None`) and CPU name. `native` means this machine's CPU; `generic` is
-    /// the least that is supported: x86-64-v2, any Armv8 with its NEON, or RISC-V's G and C.
+    /// the least that is supported: x86-64-v2, any Armv8 with its NEON, RISC-V's G and C, or a Cortex-M4.
     ///
     /// # Errors
     /// When triple or CPU are not known.
@@ -182,6 +196,7 @@ impl Target {
             "generic" if arch == Arch::X86_64 => ("x86-64-v2".to_owned(), String::new()),
             "generic" if arch == Arch::Riscv64 => ("generic-rv64".to_owned(), RISCV_GC.to_owned()),
             "generic" if arch == Arch::Wasm32 => ("generic".to_owned(), WASM_FEATURES.to_owned()),
+            "generic" if arch == Arch::Thumb => ("cortex-m4".to_owned(), String::new()),
             core if arch == Arch::Riscv64 => (core.to_owned(), RISCV_GC.to_owned()),
             other => (other.to_owned(), String::new()),
         };
@@ -194,6 +209,9 @@ impl Target {
             Arch::Riscv64 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: RISCV_KNOWN }),
             Arch::Wasm32 if cpu == "generic" => (128, false),
             Arch::Wasm32 => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: WASM_KNOWN }),
+            // Vectors are taken apart here too.
+            Arch::Thumb if THUMB_KNOWN.split(", ").any(|k| k == cpu) => (128, true),
+            Arch::Thumb => return Err(TargetError::Cpu { cpu, arch: arch.name(), known: THUMB_KNOWN }),
             Arch::X86_64 if !features.is_empty() => {
                 let wide = has("avx512f") && has("avx512vl") && has("avx512bw") && has("avx512dq");
                 match () {
@@ -220,9 +238,59 @@ impl Target {
                 mixed_sign: any(ARM_MIXED_DOT, "i8mm"),
                 ..DotProducts::default()
             },
-            Arch::Riscv64 | Arch::Wasm32 => DotProducts::default(),
+            Arch::Riscv64 | Arch::Wasm32 | Arch::Thumb => DotProducts::default(),
         };
         Ok(Target { triple, cpu, features, arch, vector_bits, fma, dots })
+    }
+
+    /// The machines of a list of CPUs, separated by commas, the lowest first; one machine where it holds one name. A list is
+    /// for one library that chooses when it runs, so it holds levels of x86-64.
+    ///
+    /// # Errors
+    /// As [`Target::new`], and where a list holds what is no level, one twice, or is for another architecture.
+    pub fn levels(triple: Option<&str>, cpus: &str) -> Result<Vec<Target>, TargetError> {
+        if !cpus.contains(',') {
+            return Ok(vec![Target::new(triple, cpus)?]);
+        }
+        let refuse = |message: String| TargetError::Levels { list: cpus.to_owned(), message };
+        let mut targets: Vec<Target> = Vec::new();
+        for cpu in cpus.split(',').map(str::trim) {
+            if !X86_LEVELS.contains(&cpu) {
+                return Err(refuse(match cpu {
+                    "" => "a name is missing".to_owned(),
+                    "native" => "`native` is this machine alone".to_owned(),
+                    other => format!("`{other}` is no level"),
+                }));
+            }
+            if targets.iter().any(|t| t.cpu == cpu) {
+                return Err(refuse(format!("`{cpu}` is there twice")));
+            }
+            match Target::new(triple, cpu) {
+                Ok(target) => targets.push(target),
+                Err(TargetError::Cpu { arch, .. }) => return Err(refuse(format!("`{cpu}` is not of {arch}"))),
+                Err(other) => return Err(other),
+            }
+        }
+        targets.sort_by_key(Target::x86_level);
+        Ok(targets)
+    }
+
+    /// The same system with the least of its processors.
+    pub(crate) fn of_any_x86(&self) -> Target {
+        Target {
+            triple: self.triple.clone(),
+            cpu: "x86-64".to_owned(),
+            features: String::new(),
+            arch: self.arch,
+            vector_bits: 128,
+            fma: false,
+            dots: DotProducts::default(),
+        }
+    }
+
+    /// The level of x86-64, where the CPU is named so.
+    pub(crate) fn x86_level(&self) -> Option<u32> {
+        X86_LEVELS.iter().zip(2..).find(|(level, _)| **level == self.cpu).map(|(_, number)| number)
     }
 
     /// The triple, normalised.
@@ -264,13 +332,24 @@ impl Target {
     /// Bytes of a pointer: 8 or 4.
     #[must_use]
     pub fn pointer_bytes(&self) -> u32 {
-        if self.arch == Arch::Wasm32 { 4 } else { 8 }
+        if matches!(self.arch, Arch::Wasm32 | Arch::Thumb) { 4 } else { 8 }
     }
 
     /// Whether there is a libc with a heap. Where there is none, callers bring all memory.
     #[must_use]
     pub fn has_heap(&self) -> bool {
-        self.arch != Arch::Wasm32
+        !matches!(self.arch, Arch::Wasm32 | Arch::Thumb)
+    }
+
+    /// Whether nothing but the model is there, not even what C compilers take for granted.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.arch == Arch::Thumb
+    }
+
+    /// Whether code for it can be loaded at run time; if not, programs link it.
+    #[must_use]
+    pub fn has_shared_libraries(&self) -> bool {
+        self.arch != Arch::Thumb
     }
 
     /// Whether objects are ELF.
@@ -279,10 +358,21 @@ impl Target {
         self.arch != Arch::Wasm32
     }
 
-    /// Number of vector registers that code can name: 16 or 32.
+    /// Number of vector registers that code can name: 8, 16 or 32.
     #[must_use]
     pub fn vector_registers(&self) -> u32 {
-        if self.arch == Arch::Aarch64 || self.vector_bits == 512 { 32 } else { 16 }
+        match self.arch {
+            // 32 registers of one lane.
+            Arch::Thumb => 8,
+            Arch::Aarch64 => 32,
+            _ => {
+                if self.vector_bits == 512 {
+                    32
+                } else {
+                    16
+                }
+            }
+        }
     }
 
     /// Whether `a * b + c` is one instruction, rounded once. Where it is not, [`sparsec_tir::Expr::Fma`] becomes a
@@ -304,7 +394,7 @@ impl Target {
         self.dots
     }
 
-    /// LLVM's machine for this target: position-independent code, the small code model.
+    /// LLVM's machine for this target: position-independent code where there is an operating system, the small code model.
     pub(crate) fn machine(&self) -> Result<TargetMachine, TargetError> {
         initialize();
         let triple = TargetTriple::create(&self.triple);
@@ -316,7 +406,7 @@ impl Target {
                 &self.cpu,
                 &self.features,
                 OptimizationLevel::Default,
-                if self.arch == Arch::Wasm32 { RelocMode::Static } else { RelocMode::PIC },
+                if self.has_heap() { RelocMode::PIC } else { RelocMode::Static },
                 CodeModel::Small,
             )
             .ok_or_else(|| fail("LLVM has no such machine".to_owned()))
@@ -331,6 +421,7 @@ fn initialize() {
         LlvmTarget::initialize_aarch64(&config);
         LlvmTarget::initialize_riscv(&config);
         LlvmTarget::initialize_webassembly(&config);
+        LlvmTarget::initialize_arm(&config);
     });
 }
 
@@ -356,7 +447,12 @@ fn arch_of(triple: &str) -> Result<Arch, TargetError> {
         "aarch64" | "arm64" => Arch::Aarch64,
         "riscv64" => Arch::Riscv64,
         "wasm32" if triple.contains("-unknown") => return Ok(Arch::Wasm32),
-        _ => return fail("the architectures are x86_64, aarch64, riscv64 and wasm32-unknown-unknown"),
+        "thumbv7em" if triple.contains("-none") && triple.ends_with("-eabihf") => return Ok(Arch::Thumb),
+        _ => {
+            return fail(
+                "the architectures are x86_64, aarch64, riscv64, wasm32-unknown-unknown and thumbv7em-none-eabihf",
+            );
+        }
     };
     if ["windows", "darwin", "macos", "ios", "wasm"].iter().any(|os| triple.contains(os)) {
         return fail("only ELF systems (Linux and the like) are supported");
@@ -384,6 +480,42 @@ mod tests {
         assert!(matches!(Target::new(Some("x86_64-unknown-linux-gnu"), "z80"), Err(TargetError::Cpu { .. })));
         assert!(matches!(Target::new(Some("z80-none"), "generic"), Err(TargetError::Triple { .. })));
         assert!(matches!(Target::new(Some("x86_64-pc-windows-msvc"), "x86-64-v3"), Err(TargetError::Triple { .. })));
+    }
+
+    #[test]
+    fn lists_hold_levels_of_x86() {
+        let linux = Some("x86_64-unknown-linux-gnu");
+        let cpus = |list: &str| -> Vec<String> {
+            Target::levels(linux, list).expect("known").iter().map(|t| t.cpu().to_owned()).collect()
+        };
+        assert_eq!(cpus("x86-64-v4, x86-64-v2"), ["x86-64-v2", "x86-64-v4"]);
+        assert_eq!(cpus("znver4"), ["znver4"]);
+        for (triple, list, why) in [
+            (linux, "x86-64-v3,native", "this machine alone"),
+            (linux, "x86-64-v3,x86-64-v3", "twice"),
+            (linux, "x86-64-v3,znver4", "`znver4` is no level"),
+            (linux, "x86-64-v3,", "missing"),
+            (linux, "x86-64-v3,neoverse-n1", "`neoverse-n1` is no level"),
+            (Some("aarch64-unknown-linux-gnu"), "x86-64-v2,x86-64-v3", "is not of aarch64"),
+        ] {
+            let refused = Target::levels(triple, list).expect_err("refused").to_string();
+            assert!(refused.contains(why) && refused.contains(list), "{refused}");
+        }
+    }
+
+    #[test]
+    fn microcontrollers() {
+        let t = Target::new(Some("thumbv7em-none-eabihf"), "generic").expect("known");
+        assert_eq!((t.cpu(), t.pointer_bytes(), t.vector_registers()), ("cortex-m4", 4, 8));
+        assert!(!t.has_heap() && !t.has_shared_libraries() && t.is_elf());
+        for (triple, cpu) in [
+            ("thumbv7em-none-eabihf", "cortex-m0"),
+            ("thumbv7em-none-eabihf", "native"),
+            ("thumbv7em-none-eabi", "generic"),
+            ("thumbv6m-none-eabi", "generic"),
+        ] {
+            assert!(Target::new(Some(triple), cpu).is_err(), "{triple} {cpu}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Backend {
                 (Arch::X86_64, 512) => "x86-64-v4",
                 (Arch::X86_64, 256) => "x86-64-v3",
                 // Narrow machines, as RISC-V without vectors is.
-                (Arch::X86_64 | Arch::Riscv64 | Arch::Wasm32, _) => "x86-64-v2",
+                (Arch::X86_64 | Arch::Riscv64 | Arch::Wasm32 | Arch::Thumb, _) => "x86-64-v2",
                 (Arch::Aarch64, _) => "neoverse",
             },
             Backend::Cuda(gpu) => gpu.name(),

@@ -6,7 +6,7 @@ use sparsec_ptx::{emit_program, print_module};
 use sparsec_tir::Program;
 
 use crate::backend::{Backend, facts};
-use crate::{CompileError, CompileOptions, Emit};
+use crate::{CompileError, CompileOptions, Emit, Target};
 
 /// The code of a compiled model.
 #[derive(Clone, Debug)]
@@ -46,8 +46,13 @@ impl Code {
     }
 }
 
-/// Emits a program for the options' target.
-pub(crate) fn emit(label: &str, program: &Program, options: &CompileOptions) -> Result<Code, CompileError> {
+/// Emits a program for the options' target. `versions` are the programs for the CPUs of a library that has several.
+pub(crate) fn emit(
+    label: &str,
+    program: &Program,
+    versions: &[(Target, Program)],
+    options: &CompileOptions,
+) -> Result<Code, CompileError> {
     let model = || label.to_owned();
     match &options.target {
         Backend::Cpu(target) => {
@@ -57,7 +62,13 @@ pub(crate) fn emit(label: &str, program: &Program, options: &CompileOptions) -> 
                 profile: options.profile,
                 ..EmitOptions::default()
             };
-            let emitted = sparsec_llvm::emit(program, target, wanted);
+            let emitted = match versions {
+                [] => sparsec_llvm::emit(program, target, wanted),
+                _ => {
+                    let all: Vec<_> = versions.iter().map(|(target, program)| (program, target)).collect();
+                    sparsec_llvm::emit_levels(program, &all, wanted)
+                }
+            };
             emitted.map(Code::Cpu).map_err(|source| CompileError::Emit { model: model(), source })
         }
         Backend::Cuda(gpu) => {

@@ -59,6 +59,9 @@ pub enum CompileError {
         /// What it says.
         source: sparsec_llvm::EmitError,
     },
+    /// The constants of the code for several CPUs can't be made.
+    #[error("the constants cannot be made: {0}")]
+    Constants(std::io::Error),
     /// The backend of GPUs failed.
     #[error("{model}: {source}")]
     EmitPtx {

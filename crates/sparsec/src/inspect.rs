@@ -41,6 +41,28 @@ pub struct Inspection {
     pub constant_bytes: u64,
     /// Bytes of memory for intermediate results, where no dimension is open.
     pub arena_bytes: Option<u64>,
+    /// The CPUs that the library chooses from, the lowest first; the rest of this account is that of the lowest. Empty where
+    /// the library is for one CPU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<LevelReport>,
+}
+
+/// What was chosen for one of several CPUs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelReport {
+    /// The CPU.
+    pub cpu: String,
+    /// Predicted milliseconds of a run on one thread.
+    pub predicted_ms: f64,
+    /// The format of each weight.
+    pub formats: BTreeMap<String, String>,
+}
+
+impl LevelReport {
+    pub(crate) fn new(cpu: &str, inspection: &Inspection) -> Self {
+        let formats = inspection.weights.iter().map(|w| (w.tensor.clone(), w.chosen.clone())).collect();
+        LevelReport { cpu: cpu.to_owned(), predicted_ms: inspection.predicted_ms, formats }
+    }
 }
 
 /// One weight.
@@ -142,6 +164,7 @@ impl Inspection {
             kernels: 0,
             constant_bytes: 0,
             arena_bytes: None,
+            levels: Vec::new(),
         }
     }
 

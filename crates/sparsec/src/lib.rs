@@ -20,6 +20,7 @@ mod code;
 mod error;
 pub mod inspect;
 pub mod layers;
+mod levels;
 pub mod machine_file;
 mod native;
 pub mod npy;

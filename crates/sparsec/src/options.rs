@@ -7,8 +7,8 @@ use bytes::Bytes;
 use sparsec_graph::{Format, TensorData};
 use sparsec_rewrite::Machine;
 
-use crate::Backend;
 use crate::tuning::{TuneOptions, Tuning};
+use crate::{Backend, Target};
 
 /// Where a model comes from.
 #[derive(Clone, Debug)]
@@ -58,6 +58,9 @@ impl ModelSource {
 pub struct CompileOptions {
     /// The machine that code is made for.
     pub target: Backend,
+    /// Further machines, above the target, as [`Target::levels`] gives them: the library then has code for each, and chooses
+    /// when a context is made.
+    pub levels: Vec<Target>,
     /// Name of the library and prefix of its symbols; what is no identifier in it is replaced. The source's name where
     /// there is none.
     pub name: Option<String>,
@@ -88,11 +91,21 @@ pub struct CompileOptions {
 }
 
 impl CompileOptions {
+    /// What the manifest says of the machine, or of all that the library chooses from.
+    pub(crate) fn manifest_target(&self) -> sparsec_artifact::TargetInfo {
+        let mut target = self.target.manifest();
+        for level in &self.levels {
+            target.cpu += &format!(",{}", level.cpu());
+        }
+        target
+    }
+
     /// Options for a machine; everything else by default.
     #[must_use]
     pub fn new(target: impl Into<Backend>) -> Self {
         CompileOptions {
             target: target.into(),
+            levels: Vec::new(),
             name: None,
             dims: BTreeMap::new(),
             bind: BTreeMap::new(),

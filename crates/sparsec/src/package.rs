@@ -98,7 +98,7 @@ fn libraries(
         header: options.emits(Emit::Header),
         objects: options.emits(Emit::Object),
         profile: options.profile,
-        ..ArtifactOptions::new(options.target.manifest())
+        ..ArtifactOptions::new(options.manifest_target())
     };
     sparsec_artifact::write_with(weights, parts.program, &code, &artifact, report)
 }

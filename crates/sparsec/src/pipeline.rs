@@ -8,11 +8,12 @@ use sparsec_graph::{Bindings, Graph, Symbol};
 use sparsec_lower::{LowerOptions, Lowered};
 use sparsec_passes::{Event, Macs};
 use sparsec_rewrite::{Machine, Report, RewriteOptions};
-use sparsec_tir::Program;
+use sparsec_tir::{ConstantData, Program};
 
 use crate::code::{self, Code};
 use crate::inspect::{Inspection, Shapes, weight_shapes};
 use crate::layers::{LayerReport, layers};
+use crate::levels::{self, Level};
 use crate::observer::stage;
 use crate::tuning::{self, Decisions, Tuning, TuningError};
 use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, Silent, package};
@@ -75,9 +76,10 @@ pub fn compile(
     let label = source.label();
     let name = library_name(options.name.as_deref().unwrap_or(&source.stem()));
     let graph = read(&source, options, observer)?;
+    let levels = levels::lower_levels(&label, &graph, options)?;
     let mut rewriting = rewrite(&label, graph, options, observer)?;
     rewriting.inspection.model = source.file_name();
-    generate(&label, &name, rewriting, options, observer)
+    generate(&label, &name, rewriting, levels, options, observer)
 }
 
 /// Compiles a graph that no pass has to look at: one operator or a few, to be timed.
@@ -87,7 +89,7 @@ pub fn compile(
 pub fn compile_graph(name: &str, graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
     let macs = sparsec_passes::count_macs(graph);
     let rewriting = choose(name, graph, ([macs, macs], &Shapes::new()), options, &mut Silent)?;
-    generate(name, &library_name(name), rewriting, options, &mut Silent)
+    generate(name, &library_name(name), rewriting, Vec::new(), options, &mut Silent)
 }
 
 /// Compiles a graph whose nodes have their formats; the tuning of the options sets schedules.
@@ -110,7 +112,7 @@ pub(crate) fn compile_as_it_is(
     let inspection = Inspection::new(name, [macs, macs], nominal, &Shapes::new(), &report);
     let (graph, nominal, tuning) = (graph.clone(), nominal.clone(), options.tuning.clone());
     let rewriting = Rewriting { graph, inspection, report, nominal, tuning };
-    generate(name, &library_name(name), rewriting, options, &mut Silent)
+    generate(name, &library_name(name), rewriting, Vec::new(), options, &mut Silent)
 }
 
 /// The stages of [`compile`] behind the rewriting.
@@ -118,6 +120,7 @@ fn generate(
     label: &str,
     name: &str,
     rewriting: Rewriting,
+    levels: Vec<Level>,
     options: &CompileOptions,
     observer: &mut dyn Observer,
 ) -> Result<Compiled, CompileError> {
@@ -125,14 +128,22 @@ fn generate(
     let name = name.to_owned();
     let Lowered { mut program, data, dumps, .. } = lower(label, &graph, tuning.as_ref(), options, observer)?;
     program.name.clone_from(&name);
+    levels::report(&mut inspection, options.target.name(), &levels);
+    let (program, versions, data): (_, _, Box<dyn ConstantData>) = match levels.is_empty() {
+        true => (program, Vec::new(), Box::new(data)),
+        false => {
+            let whole = levels::join(options.target.cpu()?, (program, data), levels)?;
+            (whole.program, whole.versions, Box::new(whole.data))
+        }
+    };
     inspection.add_program(&program);
     let layers = layers(&graph, &program, &report, &nominal);
     let text = options.emits(Emit::Graph).then(|| graph.to_string());
-    let write = || package::stage_weights(label, &program, &data, options);
+    let write = || package::stage_weights(label, &program, data.as_ref(), options);
     let weights = stage(observer, "weights", write, |_| list_constants(&program))?;
     drop(data);
     graph.strip_constants();
-    let run = || code::emit(label, &program, options);
+    let run = || code::emit(label, &program, &versions, options);
     let code = stage(observer, "emit", run, |code| code.text().unwrap_or_default().to_owned())?;
     let parts =
         package::Parts { label, graph: text, program: &program, dumps: &dumps, code: &code, inspection: &inspection };
@@ -151,9 +162,11 @@ pub fn inspect(
 ) -> Result<Inspection, CompileError> {
     let label = source.label();
     let graph = read(source, options, observer)?;
+    let levels = levels::lower_levels(&label, &graph, options)?;
     let Rewriting { graph, mut inspection, tuning, .. } = rewrite(&label, graph, options, observer)?;
     inspection.model = source.file_name();
     inspection.add_program(&lower(&label, &graph, tuning.as_ref(), options, observer)?.program);
+    levels::report(&mut inspection, options.target.name(), &levels);
     Ok(inspection)
 }
 
@@ -291,7 +304,7 @@ fn run_passes(label: &str, graph: &mut Graph, observer: &mut dyn Observer) -> Re
     }
 }
 
-fn lower(
+pub(crate) fn lower(
     label: &str,
     graph: &Graph,
     tuning: Option<&Tuning>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sparsec::{Emit, ModelSource, Output};
+use sparsec::{Backend, Emit, ModelSource, Output};
 
 use crate::failure::Failure;
 use crate::options::{ModelArguments, TargetKind, TuneArguments};
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     name: Option<String>,
 
-    /// What to write [default: static,shared,header; with --target cuda: ptx]
+    /// What to write [default: static,shared,header, without shared on bare metal; with --target cuda: ptx]
     #[arg(long, value_enum, value_delimiter = ',')]
     emit: Vec<EmitKind>,
 
@@ -95,15 +95,17 @@ impl EmitKind {
 }
 
 impl Arguments {
-    fn emit(&self) -> Result<BTreeSet<Emit>, Failure> {
+    fn emit(&self, backend: &Backend) -> Result<BTreeSet<Emit>, Failure> {
         let target = self.model.target;
         if let Some(kind) = self.emit.iter().find(|kind| !kind.is_for(target)) {
             let name = kind.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
             let other = if target == TargetKind::Cuda { "cpu" } else { "cuda" };
             return Err(Failure::usage(format!("`--emit {name}` is for `--target {other}`")));
         }
-        if self.emit.is_empty() && target == TargetKind::Cpu {
-            return Ok([Emit::Static, Emit::Shared, Emit::Header].into());
+        if let (true, Backend::Cpu(cpu)) = (self.emit.is_empty(), backend) {
+            let mut emit = BTreeSet::from([Emit::Static, Emit::Header]);
+            emit.extend(cpu.has_shared_libraries().then_some(Emit::Shared));
+            return Ok(emit);
         }
         Ok(self.emit.iter().filter_map(|kind| kind.emit()).collect())
     }
@@ -116,7 +118,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         false => arguments.model.options()?,
     };
     options.tune = arguments.tune.then(|| arguments.how.options());
-    let emit = arguments.emit()?;
+    let emit = arguments.emit(&options.target)?;
     options.profile = arguments.profile;
     options.name.clone_from(&arguments.name);
     options.output = Some(Output { folder: arguments.output.clone(), emit });

@@ -108,6 +108,15 @@ fn summary(i: &Inspection) -> String {
     let arithmetic: Vec<String> = i.arithmetic.iter().map(|(kind, count)| format!("{count} in {kind}")).collect();
     let arithmetic = if arithmetic.is_empty() { "none".to_owned() } else { arithmetic.join("; ") };
     let arena = i.arena_bytes.map_or("depends on the open dimensions".to_owned(), output::bytes);
+    let levels: String = i
+        .levels
+        .iter()
+        .map(|level| {
+            let same = i.levels.first().is_some_and(|lowest| lowest.formats == level.formats);
+            let formats = if same { "the formats above" } else { "other formats: --json names them" };
+            format!("{:13} {:.3} ms on one thread, {formats}\n", level.cpu, level.predicted_ms)
+        })
+        .collect();
     format!(
         "\npredicted     {:.3} ms on one thread{dims}\n\
          multiply-adds {:.1} M in the model, {:.1} M ({:.1} %) without removed channels, {:.1} M ({:.1} %) not by zero\n\
@@ -129,5 +138,5 @@ fn summary(i: &Inspection) -> String {
         i.transposes.1,
         i.transposes.0,
         arena,
-    )
+    ) + &levels
 }

@@ -119,7 +119,7 @@ impl<'c> Glue<'_, 'c> {
         }
         let infer = f.finish_ok()?;
 
-        let mut f = Fun::status(cx, &self.name("infer_dims"), Seen::Exported, &[p.into(), p.into()]);
+        let mut f = Fun::status(cx, &self.name("infer_dims"), self.seen, &[p.into(), p.into()]);
         if !self.program.symbols.is_empty() {
             f.require_pointer(f.pointer(1)?)?;
         }

@@ -6,6 +6,7 @@ use inkwell::{AddressSpace, AtomicOrdering, IntPredicate};
 use sparsec_abi::{ABI_VERSION, MAX_THREADS, MEMORY_ALIGN, Status};
 
 use super::function::{Fun, Seen};
+use super::levels::Chosen;
 use super::symbolic::Symbolic;
 use super::{Glue, field};
 use crate::error::{Emit, EmitError};
@@ -53,7 +54,10 @@ impl<'c> Glue<'_, 'c> {
     pub(super) fn emit_contexts(&self, need: FunctionValue<'c>) -> Emit<()> {
         let destroy = self.emit_destroy()?;
         if self.cx.heap {
-            let reserve = self.emit_reserve(need)?;
+            let reserve = match self.versions {
+                Some(_) => self.emit_forward("reserve", field::RESERVE, 1)?,
+                None => self.emit_reserve(need)?,
+            };
             self.emit_create(reserve, destroy)?;
         }
         self.emit_create_in()?;
@@ -66,15 +70,16 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let i32_type = cx.context.i32_type();
-        let mut f = Fun::status(cx, &self.name("create"), Seen::Exported, &[p.into(), i32_type.into()]);
+        let mut f = Fun::status(cx, &self.name("create"), self.seen, &[p.into(), i32_type.into()]);
         let (out, version) = (f.pointer(0)?, f.int(1)?);
         f.require_pointer(out)?;
         f.store(f.null(), out, 0)?;
         self.require_version(&mut f, version)?;
+        let chosen = self.choose(&mut f)?;
         let context = self.malloc(&f, cx.int(self.context_bytes()))?;
         let good = cx.builder.build_is_not_null(context, "")?;
         f.require(good, Status::Memory)?;
-        self.initialise(&f, context, 1)?;
+        self.initialise(&f, context, 1, chosen)?;
         if self.program.symbols.is_empty() {
             // Nothing is left to say about sizes: the context is ready at once.
             let status = f.call_int(reserve, &[context.into(), f.null().into()])?;
@@ -92,7 +97,7 @@ impl<'c> Glue<'_, 'c> {
         let p = cx.context.ptr_type(AddressSpace::default());
         let i32_type = cx.context.i32_type();
         let params = [p.into(), cx.size_type().into(), p.into(), i32_type.into()];
-        let mut f = Fun::status(cx, &self.name("create_in"), Seen::Exported, &params);
+        let mut f = Fun::status(cx, &self.name("create_in"), self.seen, &params);
         let (memory, bytes, out, version) = (f.pointer(0)?, f.int(1)?, f.pointer(2)?, f.int(3)?);
         let bytes = cx.builder.build_int_z_extend_or_bit_cast(bytes, cx.i64(), "")?;
         f.require_pointer(out)?;
@@ -103,7 +108,8 @@ impl<'c> Glue<'_, 'c> {
         f.require(aligned, Status::Alignment)?;
         let enough = f.compare(IntPredicate::UGE, bytes, cx.int(self.context_bytes()))?;
         f.require(enough, Status::Arena)?;
-        self.initialise(&f, memory, 0)?;
+        let chosen = self.choose(&mut f)?;
+        self.initialise(&f, memory, 0, chosen)?;
         f.store(memory, out, 0)?;
         f.finish_ok()?;
         Ok(())
@@ -112,7 +118,7 @@ impl<'c> Glue<'_, 'c> {
     fn emit_destroy(&self) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
-        let mut f = Fun::new(cx, &self.name("destroy"), Seen::Exported, &[p.into()], None);
+        let mut f = Fun::new(cx, &self.name("destroy"), self.seen, &[p.into()], None);
         let context = f.pointer(0)?;
         let given = cx.builder.build_is_not_null(context, "")?;
         f.when(given, |f| {
@@ -179,7 +185,7 @@ impl<'c> Glue<'_, 'c> {
         self.emit_held("set_arena", inner)
     }
 
-    fn emit_reserve(&self, need: FunctionValue<'c>) -> Emit<FunctionValue<'c>> {
+    pub(super) fn emit_reserve(&self, need: FunctionValue<'c>) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let inner = {
@@ -218,7 +224,7 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let params = [p.into(), cx.context.i32_type().into()];
-        let f = Fun::new(cx, &self.name("arena_bytes"), Seen::Exported, &params, Some(cx.size_type().into()));
+        let f = Fun::new(cx, &self.name("arena_bytes"), self.seen, &params, Some(cx.size_type().into()));
         let out = f.stack(1)?;
         f.store(cx.int(-1), out, 0)?;
         f.call_int(need, &[f.param(0)?, f.param(1)?, out.into()])?;
@@ -231,7 +237,7 @@ impl<'c> Glue<'_, 'c> {
     pub(super) fn emit_held(&self, name: &str, inner: FunctionValue<'c>) -> Emit<()> {
         let cx = self.cx;
         let params: Vec<_> = inner.get_type().get_param_types();
-        let mut f = Fun::status(cx, &self.name(name), Seen::Exported, &params);
+        let mut f = Fun::status(cx, &self.name(name), self.seen, &params);
         let context = f.pointer(0)?;
         f.require_pointer(context)?;
         let busy = cx.byte_address(context, cx.int(field::BUSY))?;
@@ -251,9 +257,20 @@ impl<'c> Glue<'_, 'c> {
         Ok(())
     }
 
-    fn initialise(&self, f: &Fun<'_, 'c>, context: PointerValue<'c>, owned: i64) -> Emit<()> {
+    fn initialise(
+        &self,
+        f: &Fun<'_, 'c>,
+        context: PointerValue<'c>,
+        owned: i64,
+        chosen: Option<Chosen<'c>>,
+    ) -> Emit<()> {
         for word in 0..self.context_bytes() / 8 {
             f.store(self.cx.int(0), context, word * 8)?;
+        }
+        if let Some(Chosen { run, reserve, cpu }) = chosen {
+            for (pointer, at) in [(run, field::RUN), (reserve, field::RESERVE), (cpu, field::CPU)] {
+                f.store(pointer, context, at)?;
+            }
         }
         f.store(f.i32(owned), context, field::OWNED)?;
         f.store(f.i32(1), context, field::THREADS)

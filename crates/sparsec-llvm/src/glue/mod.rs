@@ -6,6 +6,7 @@
 mod check;
 mod context;
 mod function;
+mod levels;
 mod profile;
 mod query;
 mod run;
@@ -18,10 +19,12 @@ use sparsec_tir::{Expr, Port, Program};
 
 use crate::error::{Emit, invalid};
 use crate::value::Cx;
+use function::Seen;
+pub(crate) use levels::{Version, emit_levels};
 
 /// Emits all exported functions. `kernels` are the program's, in order; `profile` has `run` time them.
 pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionValue<'c>], profile: bool) -> Emit<()> {
-    let glue = Glue { cx, program, profile };
+    let glue = Glue { cx, program, prefix: &program.name, seen: Seen::Exported, versions: None, profile };
     glue.verify()?;
     glue.emit_queries()?;
     let constraints = glue.emit_constraints()?;
@@ -45,6 +48,12 @@ pub(crate) fn kernel_type<'c>(cx: &Cx<'c>) -> FunctionType<'c> {
 struct Glue<'a, 'c> {
     cx: &'a Cx<'c>,
     program: &'a Program,
+    /// What the names of its functions begin with.
+    prefix: &'a str,
+    /// Who calls the functions that are exported in a library for one CPU.
+    seen: Seen,
+    /// What is chosen from when a context is made, in a library for several CPUs.
+    versions: Option<levels::Choice<'a, 'c>>,
     /// Whether `run` times its launches.
     profile: bool,
 }
@@ -67,6 +76,10 @@ mod field {
     pub(super) const PARALLEL_FOR: i64 = 40;
     /// `i32`: number of workers.
     pub(super) const THREADS: i64 = 48;
+    /// `run`, `reserve` and the name of the CPU that they are for, in a library for several CPUs.
+    pub(super) const RUN: i64 = 56;
+    pub(super) const RESERVE: i64 = 64;
+    pub(super) const CPU: i64 = 72;
     /// `i64` for each launch: the nanoseconds that it took in the last run, all calls together. Only where launches are timed.
     pub(super) const TIMES: i64 = sparsec_abi::CONTEXT_BYTES as i64;
 }
@@ -88,7 +101,7 @@ impl Glue<'_, '_> {
 
     /// A name with the model's prefix.
     fn name(&self, suffix: &str) -> String {
-        format!("{}_{suffix}", self.program.name)
+        format!("{}_{suffix}", self.prefix)
     }
 
     /// What the glue relies on.

@@ -8,7 +8,7 @@ use sparsec_abi::{ABI_VERSION, EXTENT_EXPRESSION, Status, symbol_extent};
 use sparsec_tir::{Expr, Port};
 
 use super::Glue;
-use super::function::{Fun, Seen};
+use super::function::Fun;
 use super::symbolic::Symbolic;
 use crate::error::Emit;
 
@@ -24,7 +24,7 @@ impl<'c> Glue<'_, 'c> {
         messages.push(self.text("unknown status"));
         let unknown = i32_type.const_int(Status::ALL.len() as u64, false);
         let table = self.pointers(&messages);
-        let f = Fun::new(cx, &self.name("status_message"), Seen::Exported, &[i32_type.into()], Some(pointer(cx)));
+        let f = Fun::new(cx, &self.name("status_message"), self.seen, &[i32_type.into()], Some(pointer(cx)));
         let code = f.int(0)?;
         let known = f.compare(IntPredicate::ULT, code, unknown)?;
         let code = cx.builder.build_select(known, code, unknown, "")?.into_int_value();
@@ -46,7 +46,7 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let i32_type = cx.context.i32_type();
         let params = [pointer(cx).into(), i32_type.into(), pointer(cx).into()];
-        let mut f = Fun::status(cx, &self.name("result_shape"), Seen::Exported, &params);
+        let mut f = Fun::status(cx, &self.name("result_shape"), self.seen, &params);
         let (context, index, shape) = (f.pointer(0)?, f.int(1)?, f.pointer(2)?);
         f.require_pointer(context)?;
         let known = f.compare(IntPredicate::ULT, index, f.i32(self.program.outputs.len() as i64))?;
@@ -97,7 +97,7 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let i32_type = cx.context.i32_type();
         let params = [pointer(cx).into(), i32_type.into(), pointer(cx).into()];
-        let mut f = Fun::status(cx, &self.name(name), Seen::Exported, &params);
+        let mut f = Fun::status(cx, &self.name(name), self.seen, &params);
         let (dims, index, shape) = (f.pointer(0)?, f.int(1)?, f.pointer(2)?);
         let count = i32_type.const_int(ports.len() as u64, false);
         let known = f.compare(IntPredicate::ULT, index, count)?;
@@ -161,7 +161,7 @@ impl<'c> Glue<'_, 'c> {
     }
 
     fn emit_number(&self, name: &str, value: IntValue<'c>) -> Emit<()> {
-        let f = Fun::new(self.cx, &self.name(name), Seen::Exported, &[], Some(value.get_type().into()));
+        let f = Fun::new(self.cx, &self.name(name), self.seen, &[], Some(value.get_type().into()));
         f.finish(Some(value.into()))?;
         Ok(())
     }
@@ -181,7 +181,7 @@ impl<'c> Glue<'_, 'c> {
         let cx = self.cx;
         let i32_type = cx.context.i32_type();
         let ty = other.get_type();
-        let f = Fun::new(cx, &self.name(name), Seen::Exported, &[i32_type.into()], Some(ty));
+        let f = Fun::new(cx, &self.name(name), self.seen, &[i32_type.into()], Some(ty));
         let index = f.int(0)?;
         let known = f.compare(IntPredicate::ULT, index, i32_type.const_int(count as u64, false))?;
         let (yes, no) = (f.block("known"), f.block("unknown"));
@@ -196,7 +196,7 @@ impl<'c> Glue<'_, 'c> {
         Ok(())
     }
 
-    fn text(&self, text: &str) -> PointerValue<'c> {
+    pub(super) fn text(&self, text: &str) -> PointerValue<'c> {
         // A null byte inside a name would end it early for every reader in C.
         let clean: Vec<u8> = text.bytes().map(|b| if b == 0 { b'?' } else { b }).collect();
         self.constant(&self.cx.context.const_string(&clean, true))
@@ -217,7 +217,7 @@ impl<'c> Glue<'_, 'c> {
     }
 }
 
-fn pointer<'c>(cx: &crate::value::Cx<'c>) -> inkwell::types::BasicTypeEnum<'c> {
+pub(super) fn pointer<'c>(cx: &crate::value::Cx<'c>) -> inkwell::types::BasicTypeEnum<'c> {
     cx.context.ptr_type(AddressSpace::default()).as_basic_type_enum()
 }
 
