@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sparsec::machine_file::MachineFile;
 use sparsec::tuning::{TuneOptions, Tuning, cache};
-use sparsec::{Backend, CompileOptions, Format, Gpu, Target, TargetError};
+use sparsec::{Backend, CompileOptions, Format, Gpu, Precision, Target, TargetError};
 
 use crate::failure::Failure;
 use crate::tensors;
@@ -54,6 +54,11 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_parser = parse_gpu)]
     pub(crate) gpu: Option<Gpu>,
 
+    /// What matrix products with constant weights are computed in, with `--target cuda`: f32 is exact; the others round the
+    /// factors, add up in f32, and use tensor cores
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) compute: Compute,
+
     /// The system, as LLVM names it, where it is not this one
     #[arg(long)]
     pub(crate) triple: Option<String>,
@@ -69,6 +74,27 @@ pub(crate) struct ModelArguments {
     /// Store a weight in this format whatever it costs: dense, csr, bsr<4,1>, nm<2,4>, ...
     #[arg(long = "format", value_name = "TENSOR=FORMAT", value_parser = parse_format)]
     pub(crate) formats: Vec<(String, Format)>,
+}
+
+/// What matrix products are computed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compute {
+    #[default]
+    F32,
+    Tf32,
+    F16,
+    Bf16,
+}
+
+impl Compute {
+    fn precision(self) -> Option<Precision> {
+        match self {
+            Compute::F32 => None,
+            Compute::Tf32 => Some(Precision::TF32),
+            Compute::F16 => Some(Precision::F16),
+            Compute::Bf16 => Some(Precision::BF16),
+        }
+    }
 }
 
 /// How candidates are timed.
@@ -107,6 +133,7 @@ impl ModelArguments {
             return Err(Failure::usage(format!("`{option}` is for one CPU, not for a list")));
         }
         options.levels = levels;
+        options.compute = self.compute.precision();
         if let Some(file) = &self.machine {
             let machine = MachineFile::read(file).and_then(|m| m.for_target(file, &options.target));
             options.machine = Some(machine.map_err(Failure::input)?);
@@ -128,6 +155,9 @@ impl ModelArguments {
         if self.target == TargetKind::Cpu {
             if self.gpu.is_some() {
                 return Err(Failure::usage("`--gpu` is for `--target cuda`"));
+            }
+            if self.compute != Compute::F32 {
+                return Err(Failure::usage("`--compute` is for `--target cuda`: CPUs compute in f32"));
             }
             let triple = self.triple.as_deref();
             let targets = match (&self.cpu, Target::levels(triple, self.cpu.as_deref().unwrap_or("native"))) {

@@ -36,5 +36,6 @@ pub use random::random_data;
 pub use scalar::{BinaryOp, ScalarExpr, UnaryOp};
 pub use small_float::{SmallFloat, Specials};
 pub use sparsec_sparse::Format;
+pub use sparsec_tir::Precision;
 pub use types::{TensorData, TensorType};
 pub use verify::{VerifyError, verify};

@@ -199,6 +199,7 @@ impl<'c> Body<'_, 'c> {
                 let active = self.active(access)?;
                 self.cx.store(value, base, index, active)
             }
+            Stmt::Product(_) | Stmt::SaveTile(..) => invalid("a matrix product of a warp, on a CPU"),
             Stmt::Prefetch(access) => {
                 let (scalar, base, index) = self.place(access)?;
                 self.cx.prefetch(scalar, base, index)

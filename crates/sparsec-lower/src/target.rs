@@ -1,5 +1,7 @@
 //! What the schedules need to know of the machine.
 
+use sparsec_tir::Precision;
+
 /// A machine, as far as schedules depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetInfo {
@@ -9,18 +11,26 @@ pub struct TargetInfo {
     pub registers: u32,
     /// Bytes of the first-level data cache.
     pub l1_bytes: u32,
+    /// What matrix products are computed in by tensor cores; `None`: in `f32`, without them.
+    pub precision: Option<Precision>,
 }
 
 impl TargetInfo {
     /// x86-64 with 128-bit vectors.
-    pub const SSE: TargetInfo = TargetInfo { lanes: 4, registers: 16, l1_bytes: 32 << 10 };
+    pub const SSE: TargetInfo = TargetInfo { lanes: 4, registers: 16, l1_bytes: 32 << 10, precision: None };
     /// x86-64-v3.
-    pub const AVX2: TargetInfo = TargetInfo { lanes: 8, registers: 16, l1_bytes: 32 << 10 };
+    pub const AVX2: TargetInfo = TargetInfo { lanes: 8, registers: 16, l1_bytes: 32 << 10, precision: None };
     /// x86-64-v4.
-    pub const AVX512: TargetInfo = TargetInfo { lanes: 16, registers: 32, l1_bytes: 32 << 10 };
+    pub const AVX512: TargetInfo = TargetInfo { lanes: 16, registers: 32, l1_bytes: 32 << 10, precision: None };
     /// 64-bit Arm.
-    pub const NEON: TargetInfo = TargetInfo { lanes: 4, registers: 32, l1_bytes: 64 << 10 };
+    pub const NEON: TargetInfo = TargetInfo { lanes: 4, registers: 32, l1_bytes: 64 << 10, precision: None };
     /// A warp of an NVIDIA GPU, seen as a machine with vectors of 32 lanes. Of its 255 registers a lane, 64 hold vectors: the
     /// others hold what is the same in all lanes, of which addresses take two each. The cache is its share of shared memory.
-    pub const WARP: TargetInfo = TargetInfo { lanes: 32, registers: 64, l1_bytes: 16 << 10 };
+    pub const WARP: TargetInfo = TargetInfo { lanes: 32, registers: 64, l1_bytes: 16 << 10, precision: None };
+
+    /// The same machine, with products of constant weights by its tensor cores.
+    #[must_use]
+    pub const fn with_precision(self, precision: Option<Precision>) -> TargetInfo {
+        TargetInfo { precision, ..self }
+    }
 }

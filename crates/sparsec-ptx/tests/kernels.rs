@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sparsec_lower::{TargetInfo, lower};
 use sparsec_ptx::{Emitted, Target, emit_program, parse_module, print_module};
 use sparsec_ptxas::{Ptxas, Tools};
-use sparsec_tir::{Kernel, Program, expand_math, lower_to_flat};
+use sparsec_tir::{Kernel, Precision, Program, expand_math, lower_to_flat};
 
 /// A linear layer whose weight has a zero now and then, and a row and a column without an entry.
 fn linear(format: &str, (m, k): (usize, usize), n: &str, epilogue: &str) -> String {
@@ -57,6 +57,73 @@ fn weights_in_every_format() {
     for format in ["dense", "csr", "bsr<4,1>", "bsr<8,8>", "nm<2,4>", "hyb<64,4,2>", "pruned<csr>"] {
         check(&linear(format, (16, 24), "70", "gelu(acc)"));
         check(&linear(format, (16, 24), "1", "relu(acc)"));
+    }
+}
+
+/// A linear layer at a precision: 2:4 entries in blocks of 16 x 32, of which some are empty.
+fn blocked(format: &str, (m, k): (usize, usize), by_token: bool) -> String {
+    let value = |row: usize, col: usize| match (row / 16 + col / 32) % 3 {
+        0 => "0.0".to_owned(),
+        _ if format.starts_with("nm") && (col + row) % 4 > 1 => "0.0".to_owned(),
+        _ => format!("{:?}", ((row * 7 + col * 3) % 11) as f32 * 0.25 - 1.125),
+    };
+    let weight: Vec<String> = (0..m * k).map(|i| value(i / k, i % k)).collect();
+    let (x, y, spec) = match by_token {
+        true => (format!("n, {k}"), format!("n, {m}"), "mk,nk->nm"),
+        false => (format!("{k}, n"), format!("{m}, n"), "mk,kn->mn"),
+    };
+    format!(
+        "graph @linear {{\n input %0 \"x\": f32[{x}]\n const %1 \"w\" = f32[{m}, {k}] {{{}}}\n \
+         %2 \"fc\" = contract \"{spec}\" (%1, %0) epilogue gelu(acc) () format {format} : f32[{y}]\n \
+         output \"y\" = %2\n}}",
+        weight.join(", ")
+    )
+}
+
+/// Tensor cores: which machine instructions there are, how many registers they take, and that none is spilled.
+#[test]
+fn tensor_cores() {
+    let tools = Tools::find();
+    let mut registers = Vec::new();
+    for precision in Precision::ALL {
+        let warp = TargetInfo::WARP.with_precision(Some(precision));
+        for format in ["dense", "bsr<16,16>", "nm<2,4>"] {
+            if (precision, format) == (Precision::TF32, "nm<2,4>") {
+                continue;
+            }
+            for (by_token, target) in [(true, Target::Sm80), (false, Target::Sm90a)] {
+                let graph = sparsec_graph::parse(&blocked(format, (100, 136), by_token)).expect("the text is a graph");
+                let lowered = lower(&graph, &warp).expect("the graph lowers");
+                let module = emit_program(&lowered.program, target).unwrap_or_else(|e| panic!("{e}")).module;
+                let ptx = print_module(&module);
+                assert_eq!(parse_module(&ptx).as_ref(), Ok(&module), "{ptx}");
+                assert!(
+                    ptx.contains(if format == "nm<2,4>" { "mma.sp::ordered_metadata" } else { "mma.sync" }),
+                    "{ptx}"
+                );
+                let Some(tools) = &tools else { continue };
+                for ptxas in Ptxas::ALL {
+                    let assembled =
+                        tools.assemble(ptxas, &ptx, target.name()).unwrap_or_else(|e| panic!("{ptxas}: {e}\n{ptx}"));
+                    assert_eq!(assembled.warnings, Vec::<String>::new());
+                    let found = tools.mnemonics(&assembled.cubin).expect("is read back");
+                    let wanted = if format == "nm<2,4>" { "HMMA.SP" } else { "HMMA" };
+                    assert!(found.keys().any(|m| m.starts_with(wanted)), "{found:?}");
+                    for (name, usage) in &assembled.usage {
+                        assert_eq!((usage.spill_stores, usage.spill_loads), (0, 0), "{name}: {usage:?}");
+                        registers.push(format!(
+                            "{} {format} {} {ptxas}: {} registers",
+                            precision.name(),
+                            target.name(),
+                            usage.registers
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    if tools.is_some() {
+        insta::assert_snapshot!(registers.join("\n"));
     }
 }
 

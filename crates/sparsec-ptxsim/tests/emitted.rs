@@ -11,7 +11,7 @@ use sparsec_lower::{TargetInfo, lower};
 use sparsec_ptx::{Target, emit_program, print_module};
 use sparsec_ptxsim::{Argument, Device, DevicePtr, Launch};
 use sparsec_tir::{
-    Argument as Place, BinaryOp, BufferData, BufferKind, ConstantData, Expr, Kernel, Program, Scalar, Step,
+    Argument as Place, BinaryOp, BufferData, BufferKind, ConstantData, Expr, Kernel, Precision, Program, Scalar, Step,
     expand_math, lower_to_flat, print_kernel, run_kernel, run_program,
 };
 
@@ -108,8 +108,12 @@ proptest! {
 
 /// Lowers a graph for a warp, runs it in the simulator and in the interpreter, and compares the outputs.
 fn check(text: &str, symbols: &[i64]) {
+    check_on(&TargetInfo::WARP, text, symbols);
+}
+
+fn check_on(target: &TargetInfo, text: &str, symbols: &[i64]) {
     let graph = sparsec_graph::parse(text).expect("the text is a graph");
-    let lowered = lower(&graph, &TargetInfo::WARP).expect("the graph lowers");
+    let lowered = lower(&graph, target).expect("the graph lowers");
     let program = &lowered.program;
     let elements = |shape: &[Expr]| shape.iter().map(|d| eval(d, symbols) as usize).product::<usize>();
     let mut seed = 5_u64;
@@ -300,4 +304,47 @@ fn weights_of_bytes() {
             }
         }
     }
+}
+
+/// A linear layer of 2:4 entries in blocks of 16 x 32 (of which some are empty, and all of two rows of blocks), with a bias for
+/// each output: `x` is (inputs, tokens), or (tokens, inputs).
+fn blocked(format: &str, (m, k): (usize, usize), by_token: bool) -> String {
+    let value = |row: usize, col: usize| {
+        let block = row / 16 * 5 + col / 32 * 3;
+        let empty = block % 3 == 0 || row / 16 == 1 || (row / 16 == 5 && format != "dense");
+        match (col + row) % 4 {
+            _ if empty && format != "dense" => "0.0".to_owned(),
+            1 | 2 if format.starts_with("nm") => "0.0".to_owned(),
+            _ => format!("{:?}", ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.125),
+        }
+    };
+    let weight: Vec<String> = (0..m * k).map(|i| value(i / k, i % k)).collect();
+    let (x, y, spec, bias) = match by_token {
+        true => (format!("n, {k}"), format!("n, {m}"), "mk,nk->nm", format!("{m}")),
+        false => (format!("{k}, n"), format!("{m}, n"), "mk,kn->mn", format!("{m}, 1")),
+    };
+    format!(
+        "graph @linear {{\n input %0 \"x\": f32[{x}]\n const %1 \"w\" = f32[{m}, {k}] {{{}}}\n \
+         const %2 \"b\": f32[{bias}] random(seed=3, density=1.0)\n \
+         %3 \"fc\" = contract \"{spec}\" (%1, %0, %2) epilogue max(add(acc, $0), 0.0) (%2) format {format} : f32[{y}]\n \
+         output \"y\" = %3\n}}",
+        weight.join(", ")
+    )
+    .replace("(%1, %0, %2)", "(%1, %0)")
+}
+
+#[test]
+fn tensor_cores() {
+    for precision in Precision::ALL {
+        let target = TargetInfo::WARP.with_precision(Some(precision));
+        for format in ["dense", "bsr<16,16>", "nm<2,4>", "pruned<dense>"] {
+            for (by_token, n) in [(false, 70), (true, 33), (false, 5)] {
+                check_on(&target, &blocked(format, (100, 136), by_token), &[n]);
+            }
+        }
+    }
+    let target = TargetInfo::WARP.with_precision(Some(Precision::F16));
+    check_on(&target, &blocked("bsr<16,16>", (16, 16), true), &[1]);
+    check_on(&target, &blocked("nm<2,4>", (17, 32), false), &[1]);
+    check_on(&target, &blocked("nm<2,4>", (17, 32), false), &[2]);
 }

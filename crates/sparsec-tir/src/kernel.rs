@@ -176,6 +176,10 @@ pub enum Stmt {
     Store(Access, Expr),
     /// Runs one of two blocks.
     If(Expr, Vec<Stmt>, Vec<Stmt>),
+    /// Adds the product of two small matrices to sums in registers: see [`Product`](crate::Product).
+    Product(Box<crate::Product>),
+    /// Writes such sums to memory.
+    SaveTile(crate::Tile, crate::RegisterId, Vec<Expr>),
     /// Hints that the memory there will be read soon. May lie outside the buffer.
     Prefetch(Access),
     /// A remark for the reader.

@@ -175,3 +175,28 @@ fn coordinate_kernels() {
     check("kernel k coordinate (n) { axis I = dense_fixed(1.0) }", "no expression over params");
     check("kernel k coordinate (n) { axis I = dense_fixed(4) buffer W: f32[4] over [I] }", "both a shape and axes");
 }
+
+#[test]
+fn matrix_products() {
+    let kernel = |body: &str| {
+        format!(
+            "kernel k flat () {{ input a: f16[512] input w: f32[256] input p: u32[16] output y: f32[128] scratch s: f16[256] \
+             reg c: f32x128[2] reg v: f32x128 reg small: f32x32 {body} }}"
+        )
+    };
+    let product = "product.f16 c[0] += a[0] by (16, 1) * s[0] by (8, 1)";
+    let good = format!("c[0] = splat.128(0.0f32) {product} {product} kept p[0] save y[0] by (8, 1) = c[0]");
+    let good = good.replace("0.0f32", "0.0");
+    assert!(verify(&kernel(&good)).is_ok(), "{:?}", verify(&kernel(&good)));
+    check(&kernel(&format!("{product} v = c[0]")), "sums of a matrix product are read");
+    check(&kernel(&format!("{product} c[0] = v")), "set to a constant only");
+    check(&kernel("product.f16 small += a[0] by (16, 1) * s[0] by (8, 1)"), "sums are f32x128, not f32x32");
+    check(&kernel("product.bf16 v += a[0] by (16, 1) * s[0] by (8, 1)"), "a matrix of f16, bf16 expected");
+    check(&kernel("product.tf32 v += w[0] by (8, 1) * w[0] by (8, 1) kept p[0]"), "only factors of 16 bits");
+    check(&kernel("product.f16 v += a[0] by (16, 1) * s[0] by (8, 1) kept w[0]"), "a matrix of f32, u32 expected");
+    check(&kernel("save w[0] by (8, 1) = v"), "stores to an input");
+    check(&kernel("for i in 0..2 { save y[0] by (8, 1) = c[i] }"), "the index of a register is not constant");
+    let inside =
+        "kernel k position () { output y: f32[128] reg v: f32x128 vector l in 0..8 { save y[0] by (8, 1) = v } }";
+    check(inside, "stands in a vector loop");
+}

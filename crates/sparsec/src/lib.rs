@@ -39,7 +39,7 @@ pub use options::{CompileOptions, Emit, ModelSource, Output};
 pub use pipeline::{Compiled, Rewriting, compile, compile_graph, inspect, read, rewrite, stage_names, tune};
 
 pub use sparsec_graph as graph;
-pub use sparsec_graph::Format;
+pub use sparsec_graph::{Format, Precision};
 pub use sparsec_llvm::{Target, TargetError, architectures, llvm_version};
 pub use sparsec_onnx as onnx;
 pub use sparsec_passes as passes;

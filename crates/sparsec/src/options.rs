@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use sparsec_graph::{Format, TensorData};
+use sparsec_graph::{Format, Precision, TensorData};
 use sparsec_rewrite::Machine;
 
 use crate::tuning::{TuneOptions, Tuning};
@@ -61,6 +61,9 @@ pub struct CompileOptions {
     /// Further machines, above the target, as [`Target::levels`] gives them: the library then has code for each, and chooses
     /// when a context is made.
     pub levels: Vec<Target>,
+    /// What products with constant weights are computed in, by the tensor cores of a GPU; `None`: in `f32`, without them. It says
+    /// nothing to CPUs.
+    pub compute: Option<Precision>,
     /// Name of the library and prefix of its symbols; what is no identifier in it is replaced. The source's name where
     /// there is none.
     pub name: Option<String>,
@@ -106,6 +109,7 @@ impl CompileOptions {
         CompileOptions {
             target: target.into(),
             levels: Vec::new(),
+            compute: None,
             name: None,
             dims: BTreeMap::new(),
             bind: BTreeMap::new(),

@@ -16,7 +16,7 @@ use crate::layers::{LayerReport, layers};
 use crate::levels::{self, Level};
 use crate::observer::stage;
 use crate::tuning::{self, Decisions, Tuning, TuningError};
-use crate::{CompileError, CompileOptions, Emit, ModelSource, Observer, Silent, package};
+use crate::{Backend, CompileError, CompileOptions, Emit, ModelSource, Observer, Silent, package};
 
 /// A compiled model.
 #[derive(Debug)]
@@ -312,6 +312,7 @@ pub(crate) fn lower(
     observer: &mut dyn Observer,
 ) -> Result<Lowered, CompileError> {
     let info = options.target.schedules();
+    let info = info.with_precision(options.compute.filter(|_| matches!(options.target, Backend::Cuda(_))));
     let Decisions { schedules, .. } = tuning.map(Tuning::decisions).transpose()?.unwrap_or_default();
     let lowering = LowerOptions { coordinates: options.emits(Emit::Tir), schedules };
     let run = || {
@@ -336,7 +337,8 @@ fn verify(label: &str, stage: &'static str, graph: &Graph) -> Result<(), Compile
 /// The machine that the cost model is asked about.
 pub(crate) fn machine(options: &CompileOptions) -> Result<Machine, CompileError> {
     let known = || CompileError::NoMachine(options.target.name().to_owned());
-    options.machine.clone().or_else(|| Machine::for_target(options.target.family())).ok_or_else(known)
+    let machine = options.machine.clone().or_else(|| Machine::for_target(options.target.family())).ok_or_else(known)?;
+    Ok(machine.with_precision(options.compute))
 }
 
 /// The name as a C identifier.

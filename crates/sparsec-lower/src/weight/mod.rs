@@ -14,6 +14,7 @@ mod spmv;
 mod spmv_nm;
 mod sums;
 mod tables;
+mod tensor;
 mod tile;
 
 pub(crate) use bytes::{ByteMatrix, multiply_bytes};
@@ -66,6 +67,9 @@ pub(crate) fn multiply(
     let single = [0, 2, 3].iter().all(|&i| problem.y.shape[i].is(1));
     if single && problem.kernel_size() == 1 {
         return spmv::lower(&problem, weight, format, target);
+    }
+    if let Some(product) = tensor::lower(&problem, weight, format, target) {
+        return Ok(product);
     }
     if depthwise::covers(&problem, weight) {
         return Ok(depthwise::lower(&problem, weight, target));

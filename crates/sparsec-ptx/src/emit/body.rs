@@ -57,6 +57,8 @@ impl<'k> Body<'k> {
                 self.code.comment(text.clone());
                 Ok(())
             }
+            Stmt::Product(p) => self.product(p),
+            Stmt::SaveTile(to, r, index) => self.save_tile(to, *r, index),
             // The caches of a GPU are too small for guesses about what comes next.
             Stmt::Prefetch(_) => Ok(()),
             Stmt::For(l) => self.for_loop(l),
@@ -284,7 +286,7 @@ impl<'k> Body<'k> {
     }
 
     /// The registers of an element, whose index must have become a constant.
-    fn register(&mut self, register: RegisterId, index: &[Expr]) -> Emit<(Vec<Reg>, IrType)> {
+    pub(super) fn register(&mut self, register: RegisterId, index: &[Expr]) -> Emit<(Vec<Reg>, IrType)> {
         let Some(declared) = self.kernel.registers.get(register.index()) else {
             return invalid(format!("register {} does not exist", register.0));
         };

@@ -80,7 +80,9 @@ impl<'k> Finder<'k> {
                     let entry = known.then_some((linear, access.lanes));
                     self.found.entry(access.buffer).or_default().push(entry);
                 }
-                Stmt::Set(..) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
+                // Where it writes follows from what its lanes hold.
+                Stmt::SaveTile(to, ..) => self.found.entry(to.at.buffer).or_default().push(None),
+                Stmt::Set(..) | Stmt::Product(_) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
             }
         }
     }

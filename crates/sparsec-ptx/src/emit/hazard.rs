@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sparsec_tir::{Access, BufferId, BufferKind, Expr, Kernel, Stmt};
+use sparsec_tir::{Access, BufferId, BufferKind, Expr, Kernel, Product, Stmt};
 
 use crate::Address;
 
@@ -22,7 +22,7 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    fn anywhere(lanes: u16) -> Spot {
+    pub(super) fn anywhere(lanes: u16) -> Spot {
         Spot { address: None, lanes, bytes: 0 }
     }
 
@@ -58,6 +58,12 @@ impl Touched {
     pub(super) fn of_expr(kernel: &Kernel, e: &Expr) -> Touched {
         let mut touched = Touched::default();
         touched.expr(kernel, e);
+        touched
+    }
+
+    pub(super) fn of_product(kernel: &Kernel, p: &Product) -> Touched {
+        let mut touched = Touched::default();
+        touched.product(kernel, p);
         touched
     }
 
@@ -107,8 +113,18 @@ impl Touched {
                 self.expr(kernel, c);
                 yes.iter().chain(no).for_each(|s| self.statement(kernel, s));
             }
+            Stmt::Product(p) => self.product(kernel, p),
+            Stmt::SaveTile(to, ..) => {
+                to.at.index.iter().for_each(|i| self.expr(kernel, i));
+                self.store(kernel, to.at.buffer, Spot::anywhere(2));
+            }
             Stmt::Prefetch(_) | Stmt::Comment(_) => {}
         }
+    }
+
+    fn product(&mut self, kernel: &Kernel, p: &Product) {
+        p.exprs().for_each(|e| self.expr(kernel, e));
+        self.read.extend(p.reads().filter(|b| is_tracked(kernel, *b)));
     }
 
     fn store(&mut self, kernel: &Kernel, buffer: BufferId, spot: Spot) {

@@ -270,7 +270,7 @@ fn vector_buffers(kernel: &Kernel) -> BTreeSet<BufferId> {
                 expr(c);
                 yes.iter().chain(no).for_each(|s| statement(found, s));
             }
-            Stmt::Prefetch(_) | Stmt::Comment(_) => {}
+            Stmt::Product(_) | Stmt::SaveTile(..) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
         }
     }
     let mut found = BTreeSet::new();

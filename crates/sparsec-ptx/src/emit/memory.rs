@@ -115,6 +115,12 @@ impl Body<'_> {
         Ok(())
     }
 
+    /// What loads of a buffer tell the caches.
+    pub(super) fn read_hint(&self, buffer: BufferId, space: Space) -> Option<CacheHint> {
+        let read_only = self.kernel.buffers.get(buffer.index()).is_some_and(|b| b.kind == BufferKind::Input);
+        (read_only && space == Space::Global).then_some(CacheHint::Nc)
+    }
+
     pub(super) fn load_part(
         &mut self,
         buffer: BufferId,
@@ -125,8 +131,7 @@ impl Body<'_> {
     ) -> Operand {
         let ty = memory_type(scalar);
         let class = if scalar == Scalar::Bool { RegClass::B32 } else { class_of(scalar) };
-        let read_only = self.kernel.buffers.get(buffer.index()).is_some_and(|b| b.kind == BufferKind::Input);
-        let hint = (read_only && space == Space::Global).then_some(CacheHint::Nc);
+        let hint = self.read_hint(buffer, space);
         let dst = self.code.reg(class);
         if guard.is_some() {
             self.code.push(Instruction::Mov { ty: super::code::mov_type(class), dst, src: zero_of_class(class) });

@@ -13,6 +13,7 @@
 //! | `hazard.rs`, `disjoint.rs` | where lanes wait for each other |
 //! | `ops.rs`, `integer.rs`, `convert.rs`, `lanes.rs` | operations on values |
 //! | `word.rs` | neighbouring elements as one wider scalar |
+//! | `product.rs` | products of matrices by tensor cores: fragments |
 //! | `value.rs`, `code.rs` | values in registers; the function under construction |
 //! | `program.rs` | a program as a module and its launches |
 
@@ -27,6 +28,7 @@ mod kernel;
 mod lanes;
 mod memory;
 mod ops;
+mod product;
 mod program;
 mod value;
 mod word;

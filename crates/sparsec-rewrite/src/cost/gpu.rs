@@ -8,7 +8,7 @@
 //! the cost of a launch, are assumptions until they are measured; sources stand beside them.
 
 use serde::{Deserialize, Serialize};
-use sparsec_graph::{Format, Op, TensorType};
+use sparsec_graph::{Format, Op, Precision, TensorType};
 
 use super::scalar::expression_cost;
 use super::work::Work;
@@ -25,8 +25,13 @@ pub struct Gpu {
     pub f32_gflops: f64,
     /// Bandwidth of memory in GB/s.
     pub dram_gbs: f64,
+    /// Peak of the tensor cores in GFLOP/s with dense factors of 16 bits; half of it with `tf32`, twice with 2:4 weights.
+    pub tensor_gflops: f64,
     /// Microseconds of a launch within a CUDA graph.
     pub launch_us: f64,
+    /// What products with constant weights are computed in; `None`: in `f32`, without tensor cores.
+    #[serde(skip)]
+    pub precision: Option<Precision>,
 }
 
 /// Warps of a multiprocessor that hide its latencies: two on each of its four schedulers.
@@ -42,12 +47,26 @@ impl Gpu {
     /// The GPU that an architecture is first made for: `sm_80` an A100, `sm_90a` an H100.
     pub(super) fn for_target(name: &str) -> Option<Gpu> {
         match name {
-            // A100 SXM4 40 GB: 108 multiprocessors, 19.5 TFLOP/s, 1555 GB/s. NVIDIA A100 Tensor Core GPU data sheet, and
+            // A100 SXM4 40 GB: 108 multiprocessors, 19.5 TFLOP/s, 312 by tensor cores, 1555 GB/s. NVIDIA A100 Tensor Core GPU data sheet, and
             // the white paper "NVIDIA A100 Tensor Core GPU Architecture", table 4.
-            "sm_80" => Some(Gpu { multiprocessors: 108.0, f32_gflops: 19_500.0, dram_gbs: 1555.0, launch_us: 2.0 }),
-            // H100 SXM5: 132 multiprocessors, 66.9 TFLOP/s, 3352 GB/s. NVIDIA H100 Tensor Core GPU data sheet, and the
+            "sm_80" => Some(Gpu {
+                multiprocessors: 108.0,
+                f32_gflops: 19_500.0,
+                dram_gbs: 1555.0,
+                tensor_gflops: 312_000.0,
+                launch_us: 2.0,
+                precision: None,
+            }),
+            // H100 SXM5: 132 multiprocessors, 66.9 TFLOP/s, 989.4 by tensor cores, 3352 GB/s. NVIDIA H100 Tensor Core GPU data sheet, and the
             // white paper "NVIDIA H100 Tensor Core GPU Architecture", table 3.
-            "sm_90a" => Some(Gpu { multiprocessors: 132.0, f32_gflops: 66_900.0, dram_gbs: 3352.0, launch_us: 2.0 }),
+            "sm_90a" => Some(Gpu {
+                multiprocessors: 132.0,
+                f32_gflops: 66_900.0,
+                dram_gbs: 3352.0,
+                tensor_gflops: 989_400.0,
+                launch_us: 2.0,
+                precision: None,
+            }),
             _ => None,
         }
     }
@@ -62,6 +81,26 @@ impl Gpu {
         let asking = (warps / (self.multiprocessors * BUSY_WARPS)).min(1.0);
         let memory = bytes / (self.dram_gbs * 1e9 * asking);
         self.launch_us * 1e-6 + arithmetic.max(memory)
+    }
+}
+
+/// Rows and columns of a product that a warp has in flight with tensor cores.
+const TENSOR_TILE: (f64, f64) = (64.0, 32.0);
+/// What its kernels reach of the peak of tensor cores. Without asynchronous copies they wait for memory; a guess.
+const TENSOR_SHARE: f64 = 0.2;
+
+/// Operations that stand for loading, rounding and storing an element of X, beside tensor cores.
+const PACKING: f64 = 8.0;
+
+/// How often the peak of dense 16-bit factors a format reaches with tensor cores; `None` where they don't serve it.
+fn tensor_rate(format: &Format, precision: Precision) -> Option<f64> {
+    let rate = if precision == Precision::TF32 { 0.5 } else { 1.0 };
+    match format {
+        Format::Dense | Format::Pruned(_) => Some(rate),
+        Format::Bsr { r, .. } if r.is_multiple_of(16) => Some(rate),
+        // Stored entries: twice as many columns are done in the same time.
+        Format::Nm { n: 2, m: 4 } if precision != Precision::TF32 => Some(rate),
+        _ => None,
     }
 }
 
@@ -101,6 +140,19 @@ impl CostModel<'_> {
         let weight = usize::from(!matches!(info.op, Op::Contract(_)));
         let others = types.iter().enumerate().filter(|(i, _)| *i != weight).map(|(_, ty)| self.bytes(ty)).sum::<f64>();
         let bytes = facts.bytes + others + self.bytes(result);
+        // The kernel of tensor cores is for products and windows of one pixel.
+        let (vertical, horizontal) = product.image.windows;
+        let point = [vertical, horizontal].iter().all(|w| w.kernel == 1 && w.stride == 1);
+        let rate = gpu.precision.and_then(|precision| tensor_rate(&facts.format, precision));
+        if let Some(rate) = rate.filter(|_| product.groups == 1 && point && !product.is_vector) {
+            let (rows, columns) = TENSOR_TILE;
+            let warps = (product.image.outputs as f64 / rows).ceil() * (product.n / columns).ceil();
+            let share = TENSOR_SHARE * rate * gpu.tensor_gflops / gpu.f32_gflops;
+            // X is packed by every 64 rows, whatever the weight holds.
+            let packed = (product.image.outputs as f64 / rows).ceil() * product.image.channels as f64 * product.n;
+            let (bytes, packing) = (bytes - facts.bytes / 2.0, PACKING * packed * share);
+            return Work::whole(gpu.seconds(flops + packing, bytes, warps, share));
+        }
         let warps = (product.image.outputs as f64 / WARP_ROWS).ceil() * (product.n / WARP_COLUMNS).ceil();
         Work::whole(gpu.seconds(flops, bytes, warps, share(&facts.format)))
     }

@@ -4,6 +4,7 @@
 //! of them are the [`Constants`], which `sparsec calibrate` measures.
 
 use serde::{Deserialize, Serialize};
+use sparsec_graph::Precision;
 
 use super::gpu::Gpu;
 use super::work::{Constants, Work};
@@ -80,6 +81,15 @@ impl Machine {
             constants: Constants::default(),
             gpu: Gpu::for_target(name),
         })
+    }
+
+    /// The same machine; products with constant weights are computed by tensor cores, where it is a GPU.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Option<Precision>) -> Machine {
+        if let Some(gpu) = &mut self.gpu {
+            gpu.precision = precision;
+        }
+        self
     }
 
     /// Seconds that work takes.

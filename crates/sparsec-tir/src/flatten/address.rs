@@ -67,6 +67,11 @@ impl Flattener<'_> {
             }
             Stmt::Store(access, e) => Stmt::Store(self.access(access)?, self.expr(e)?),
             Stmt::If(c, yes, no) => Stmt::If(self.expr(c)?, self.block(yes)?, self.block(no)?),
+            Stmt::Product(p) => Stmt::Product(Box::new(p.try_map(&mut |a| self.access(a), &mut |e| self.expr(e))?)),
+            Stmt::SaveTile(to, r, index) => {
+                let index = index.iter().map(|i| self.expr(i)).collect::<Result<_, _>>()?;
+                Stmt::SaveTile(to.try_map(&mut |a| self.access(a), &mut |e| self.expr(e))?, *r, index)
+            }
             Stmt::Prefetch(access) => Stmt::Prefetch(self.access(access)?),
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
         })

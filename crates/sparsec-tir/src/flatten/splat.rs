@@ -37,6 +37,11 @@ fn stmt(k: &Kernel, stmt: Stmt) -> Result<Stmt, TypeError> {
             Stmt::Store(a, value)
         }
         Stmt::If(c, yes, no) => Stmt::If(expr(k, &c)?, block(k, yes)?, block(k, no)?),
+        Stmt::Product(p) => Stmt::Product(Box::new(p.try_map(&mut |a| access(k, a), &mut |e| expr(k, e))?)),
+        Stmt::SaveTile(to, r, index) => {
+            let index = index.iter().map(|i| expr(k, i)).collect::<Result<_, _>>()?;
+            Stmt::SaveTile(to.try_map(&mut |a| access(k, a), &mut |e| expr(k, e))?, r, index)
+        }
         Stmt::Prefetch(a) => Stmt::Prefetch(access(k, &a)?),
         Stmt::Comment(text) => Stmt::Comment(text),
     })

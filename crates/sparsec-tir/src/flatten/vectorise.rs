@@ -140,6 +140,7 @@ impl Vectoriser<'_> {
                 self.block(no, &mut otherwise)?;
                 out.push(Stmt::If(c.clone(), then, otherwise));
             }
+            Stmt::Product(_) | Stmt::SaveTile(..) => return self.fail("product", "it is of a whole warp"),
             Stmt::Prefetch(access) => self.prefetch(access, out)?,
             Stmt::Let(..) | Stmt::Comment(_) => out.push(stmt.clone()),
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{
     InterpError, lane,
-    node::{Code, Compiled, Kind, Memory, Node, Place, RegisterSlots},
+    node::{Code, Compiled, Kind, Matrix, Memory, Node, Place, Product, RegisterSlots},
 };
 use crate::{
-    Access, BufferKind, Expr, Kernel, LoopKind, RegisterId, Scalar, Stmt, Type, TypeError, VarId,
+    Access, BufferKind, Expr, Kernel, LoopKind, RegisterId, Scalar, Stmt, TILE_SUMS, Tile, Type, TypeError, VarId,
     verify::{lane_type, lanes_ok, type_in, type_of_access},
 };
 
@@ -118,6 +118,19 @@ impl<'k> Compiler<'k> {
             Stmt::If(c, yes, no) => {
                 let c = self.invariant(c, Type::scalar(Scalar::Bool))?;
                 out.push(Code::If(c, self.block(yes, false)?, self.block(no, false)?));
+            }
+            Stmt::Product(p) => out.push(Code::Product(Box::new(Product {
+                precision: p.precision,
+                sums: self.sums(p.sums.0, &p.sums.1)?,
+                left: self.matrix(&p.left, p.precision.storage())?,
+                right: self.matrix(&p.right, p.precision.storage())?,
+                kept: p.kept.as_ref().map(|k| self.element(k, Scalar::U32)).transpose()?,
+            }))),
+            Stmt::SaveTile(to, r, index) => {
+                if self.kernel.buffers.get(to.at.buffer.index()).is_some_and(|b| b.kind == BufferKind::Input) {
+                    return self.unsupported("an input can't be written");
+                }
+                out.push(Code::SaveTile(self.matrix(to, Scalar::F32)?, self.sums(*r, index)?));
             }
             Stmt::Prefetch(_) | Stmt::Comment(_) => {}
         }
@@ -249,6 +262,28 @@ impl<'k> Compiler<'k> {
             padded: access.padded,
             varies,
         })
+    }
+
+    fn sums(&mut self, r: RegisterId, index: &[Expr]) -> Result<Place, InterpError> {
+        let place = self.place(r, index)?;
+        if self.vector.is_some() || self.kernel.registers.get(r.index()).is_none_or(|r| r.ty != TILE_SUMS) {
+            return self.unsupported("sums of a matrix product are f32x128, outside of vector loops");
+        }
+        Ok(place)
+    }
+
+    fn matrix(&mut self, tile: &Tile, elem: Scalar) -> Result<Matrix, InterpError> {
+        let [rows, columns] = &tile.strides;
+        let strides = [self.invariant(rows, Type::INDEX)?, self.invariant(columns, Type::INDEX)?];
+        Ok(Matrix { at: self.element(&tile.at, elem)?, strides })
+    }
+
+    fn element(&mut self, access: &Access, elem: Scalar) -> Result<Memory, InterpError> {
+        let memory = self.memory(access)?;
+        if memory.lanes != 1 || memory.active.is_some() || self.kernel.buffer(access.buffer).elem != elem {
+            return self.unsupported(&format!("a matrix begins at one element of type {elem}"));
+        }
+        Ok(memory)
     }
 
     fn place(&mut self, r: RegisterId, index: &[Expr]) -> Result<Place, InterpError> {

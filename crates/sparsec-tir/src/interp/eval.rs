@@ -10,11 +10,11 @@ use crate::{BufferKind, Expr, Kernel, Scalar, Stage};
 
 /// The state of a kernel that runs.
 pub(super) struct Machine<'a> {
-    kernel: &'a Kernel,
+    pub(super) kernel: &'a Kernel,
     code: &'a Compiled,
     params: &'a [i64],
-    buffers: Vec<Bound>,
-    registers: Vec<u64>,
+    pub(super) buffers: Vec<Bound>,
+    pub(super) registers: Vec<u64>,
     pub(super) vars: Vec<u64>,
     stack: Vec<u64>,
     /// The current lane of a vector loop, and the number of active lanes.
@@ -25,8 +25,8 @@ pub(super) struct Machine<'a> {
 }
 
 /// A buffer with its extents.
-struct Bound {
-    data: BufferData,
+pub(super) struct Bound {
+    pub(super) data: BufferData,
     shape: Vec<i64>,
     strides: Vec<i64>,
     elements: i64,
@@ -176,6 +176,8 @@ impl<'a> Machine<'a> {
                 }
                 self.stack.truncate(at);
             }
+            Code::Product(p) => self.product(p)?,
+            Code::SaveTile(to, sums) => self.save(to, sums)?,
             Code::If(c, yes, no) => {
                 let branch = if self.scalar(c)? != 0 { yes } else { no };
                 self.run(branch)?;
@@ -451,7 +453,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The slot of a register's first lane.
-    fn register(&mut self, place: &Place) -> Result<usize> {
+    pub(super) fn register(&mut self, place: &Place) -> Result<usize> {
         let r = &self.code.registers[place.register];
         let mut i = 0;
         for (dim, (index, extent)) in place.index.iter().zip(&r.dims).enumerate() {
@@ -465,7 +467,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The first element of an access, and how many lanes touch memory. None for padding.
-    fn address(&mut self, memory: &Memory) -> Result<Option<(usize, usize)>> {
+    pub(super) fn address(&mut self, memory: &Memory) -> Result<Option<(usize, usize)>> {
         let active = match &memory.active {
             Some(a) => self.int(a)?.clamp(0, memory.lanes as i64) as usize,
             None => memory.lanes,
@@ -491,7 +493,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Checks that elements from `start` on lie in a buffer.
-    fn flat(&self, buffer: usize, start: i64, lanes: usize) -> Result<usize> {
+    pub(super) fn flat(&self, buffer: usize, start: i64, lanes: usize) -> Result<usize> {
         let elements = self.buffers[buffer].elements;
         let last = start.saturating_add(lanes as i64 - 1);
         if start < 0 || last >= elements {

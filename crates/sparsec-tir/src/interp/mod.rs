@@ -19,6 +19,7 @@ mod data;
 mod eval;
 pub(crate) mod lane;
 mod node;
+mod product;
 mod program;
 
 pub use coordinate::{AxisData, CoordinateData, run_coordinate};

@@ -1,6 +1,6 @@
 //! Kernels with names resolved to slots.
 
-use crate::{BinaryOp, CompareOp, ReduceOp, Scalar, Type, UnaryOp};
+use crate::{BinaryOp, CompareOp, Precision, ReduceOp, Scalar, Type, UnaryOp};
 
 /// An expression.
 #[derive(Debug)]
@@ -80,7 +80,26 @@ pub(super) enum Code {
     Let(usize, Node, bool),
     Set(Place, Node),
     Store(Memory, Node),
+    Product(Box<Product>),
+    SaveTile(Matrix, Place),
     If(Node, Vec<Code>, Vec<Code>),
+}
+
+/// A matrix: its first element, and the distances of rows and columns.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pub(super) at: Memory,
+    pub(super) strides: [Node; 2],
+}
+
+/// A product of matrices.
+#[derive(Debug)]
+pub(super) struct Product {
+    pub(super) precision: Precision,
+    pub(super) sums: Place,
+    pub(super) left: Matrix,
+    pub(super) right: Matrix,
+    pub(super) kept: Option<Memory>,
 }
 
 /// Where a register array lies.

@@ -85,7 +85,7 @@ impl Pass<'_> {
                 let c = self.expr(c, out)?;
                 Stmt::If(c, self.block(yes)?, self.block(no)?)
             }
-            Stmt::Prefetch(_) | Stmt::Comment(_) => stmt.clone(),
+            Stmt::Product(_) | Stmt::SaveTile(..) | Stmt::Prefetch(_) | Stmt::Comment(_) => stmt.clone(),
         })
     }
 

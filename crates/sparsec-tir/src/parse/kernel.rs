@@ -6,7 +6,8 @@ use super::{
     lex::{Parser, Token},
 };
 use crate::{
-    Buffer, BufferId, BufferKind, For, Kernel, LoopKind, ParamId, Register, RegisterId, Stage, Stmt, Type, Var, VarId,
+    Buffer, BufferId, BufferKind, Expr, For, Kernel, LoopKind, ParamId, Precision, Product, Register, RegisterId,
+    Stage, Stmt, Tile, Type, Var, VarId,
 };
 
 /// A kernel that is read.
@@ -167,6 +168,16 @@ impl Parser {
             self.eat_word("prefetch");
             return self.access(&r.scope, "prefetch").map(Stmt::Prefetch);
         }
+        if let Some(precision) = word.strip_prefix("product.").and_then(Precision::from_name) {
+            self.next();
+            return self.tile_product(r, precision);
+        }
+        if self.eat_word("save") {
+            let to = self.tile(r)?;
+            self.expect("=")?;
+            let (register, index) = self.register(r)?;
+            return Ok(Stmt::SaveTile(to, register, index));
+        }
         if let Some(Entity::Register(register)) = r.scope.get(&word).copied() {
             self.next();
             let index = self.register_index(&r.scope)?;
@@ -179,6 +190,36 @@ impl Parser {
             return Ok(Stmt::Store(place, self.expr(&r.scope)?));
         }
         Err(self.expected("a statement"))
+    }
+
+    fn tile_product(&mut self, r: &mut Reader, precision: Precision) -> Result<Stmt, ParseError> {
+        let sums = self.register(r)?;
+        self.expect("+=")?;
+        let left = self.tile(r)?;
+        self.expect("*")?;
+        let right = self.tile(r)?;
+        let kept = if self.eat_word("kept") { Some(self.access(&r.scope, "load")?) } else { None };
+        Ok(Stmt::Product(Box::new(Product { precision, sums, left, right, kept })))
+    }
+
+    fn register(&mut self, r: &Reader) -> Result<(RegisterId, Vec<Expr>), ParseError> {
+        let error = self.expected("a register");
+        match r.scope.get(&self.name()?) {
+            Some(Entity::Register(register)) => Ok((*register, self.register_index(&r.scope)?)),
+            _ => Err(error),
+        }
+    }
+
+    /// `x[i] by (8, 1)`
+    fn tile(&mut self, r: &Reader) -> Result<Tile, ParseError> {
+        let at = self.access(&r.scope, "load")?;
+        self.expect_word("by")?;
+        self.expect("(")?;
+        let rows = self.expr(&r.scope)?;
+        self.expect(",")?;
+        let columns = self.expr(&r.scope)?;
+        self.expect(")")?;
+        Ok(Tile { at, strides: [rows, columns] })
     }
 
     fn for_loop(&mut self, r: &mut Reader, kind: LoopKind) -> Result<For, ParseError> {

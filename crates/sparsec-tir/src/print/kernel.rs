@@ -1,7 +1,7 @@
 //! Text of kernels of Stages II and III.
 
-use super::expr::{Names, expr_text, list_text, write_access};
-use crate::{Expr, For, Kernel, Stmt, VarId};
+use super::expr::{Names, access_text, expr_text, list_text, write_access};
+use crate::{Expr, For, Kernel, Stmt, Tile, VarId};
 
 /// The text form of a kernel of Stage II or III.
 #[must_use]
@@ -99,6 +99,17 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             }
             line(out, depth, "}");
         }
+        Stmt::Product(p) => {
+            let (r, index) = &p.sums;
+            let sums = text(&Expr::Reg(*r, index.clone()));
+            let (left, right) = (tile_text(kernel, &p.left), tile_text(kernel, &p.right));
+            let kept = p.kept.as_ref().map(|k| format!(" kept {}", access_text(kernel, k))).unwrap_or_default();
+            line(out, depth, &format!("product.{} {sums} += {left} * {right}{kept}", p.precision.name()));
+        }
+        Stmt::SaveTile(to, r, index) => {
+            let sums = text(&Expr::Reg(*r, index.clone()));
+            line(out, depth, &format!("save {} = {sums}", tile_text(kernel, to)));
+        }
         Stmt::Prefetch(access) => {
             let mut place = String::new();
             write_access(&mut place, kernel, access, "prefetch");
@@ -107,6 +118,12 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
         }
         Stmt::Comment(text) => push_comment(out, depth, text),
     }
+}
+
+/// `x[i] by (8, 1)`
+fn tile_text(kernel: &Kernel, tile: &Tile) -> String {
+    let [rows, columns] = &tile.strides;
+    format!("{} by ({}, {})", access_text(kernel, &tile.at), expr_text(kernel, rows), expr_text(kernel, columns))
 }
 
 /// `for i in 0..n step 4 {`

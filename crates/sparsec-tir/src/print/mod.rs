@@ -51,7 +51,10 @@ pub(crate) use expr::{access_text, compare_symbol, expr_text};
 pub(crate) use kernel::stmt_text;
 
 /// Words that name nothing else.
-pub(crate) const KEYWORDS: [&str; 41] = [
+pub(crate) const KEYWORDS: [&str; 44] = [
+    "save",
+    "by",
+    "kept",
     "kernel",
     "coordinate",
     "position",

@@ -1,8 +1,11 @@
 //! Stages II and III.
 
+use std::collections::BTreeSet;
+
 use super::{Errors, VerifyErrors, types};
 use crate::{
-    Access, BufferKind, Expr, For, Kernel, LoopKind, Scalar, Stage, Stmt, Type, VarId,
+    Access, BufferKind, Expr, For, Kernel, LoopKind, Precision, Product, RegisterId, Scalar, Stage, Stmt, TILE_SUMS,
+    Tile, Type, VarId,
     math::is_math,
     print::{expr_text, stmt_text},
 };
@@ -46,7 +49,9 @@ fn verify(kernel: &Kernel, stage: Stage, machine: bool) -> Errors {
         scope: Vec::new(),
         unrolled: Vec::new(),
         vector: None,
+        sums: BTreeSet::new(),
     };
+    sums_of_products(&kernel.body, &mut v.sums);
     if kernel.stage != stage {
         v.errors.push(kernel.name.clone(), format!("is in stage {}, {stage} expected", kernel.stage));
         return v.errors;
@@ -64,6 +69,8 @@ struct Verifier<'k> {
     scope: Vec<VarId>,
     unrolled: Vec<VarId>,
     vector: Option<u16>,
+    /// Registers that hold the sums of matrix products.
+    sums: BTreeSet<RegisterId>,
 }
 
 impl Verifier<'_> {
@@ -134,8 +141,14 @@ impl Verifier<'_> {
             Stmt::Set(r, index, e) => match k.registers.get(r.index()) {
                 Some(register) => {
                     let ty = types::lane_type(register.ty, self.vector);
-                    self.typed(&place, &Expr::Reg(*r, index.clone()), ty);
+                    self.register(&place, *r, index, ty);
                     self.assigned(&place, e, ty);
+                    let constant = match e {
+                        Expr::Splat(x, _) => matches!(**x, Expr::Float(..)),
+                        e => matches!(e, Expr::Float(..)),
+                    };
+                    let allowed = constant || !self.sums.contains(r);
+                    self.errors.check(allowed, &place, "sums of a matrix product are set to a constant only");
                 }
                 None => self.errors.push(&place, types::TypeError::UnknownRegister(*r)),
             },
@@ -151,10 +164,66 @@ impl Verifier<'_> {
                 self.block(yes, false);
                 self.block(no, false);
             }
+            Stmt::Product(p) => self.product(&place, p),
+            Stmt::SaveTile(to, r, index) => {
+                let input = k.buffers.get(to.at.buffer.index()).is_some_and(|b| b.kind == BufferKind::Input);
+                self.errors.check(!input, &place, "stores to an input");
+                self.tile(&place, to, Scalar::F32);
+                self.sums(&place, *r, index);
+            }
             Stmt::Prefetch(access) => {
                 self.access(&place, access);
             }
             Stmt::Comment(text) => self.errors.check(!text.contains(['\n', '\r']), &place, "has a line break"),
+        }
+    }
+
+    /// A register that is set.
+    fn register(&mut self, place: &str, r: RegisterId, index: &[Expr], ty: Type) {
+        let sums = self.sums.remove(&r);
+        self.typed(place, &Expr::Reg(r, index.to_vec()), ty);
+        if sums {
+            self.sums.insert(r);
+        }
+    }
+
+    fn product(&mut self, place: &str, p: &Product) {
+        self.sums(place, p.sums.0, &p.sums.1);
+        self.tile(place, &p.left, p.precision.storage());
+        self.tile(place, &p.right, p.precision.storage());
+        if let Some(kept) = &p.kept {
+            self.errors.check(p.precision != Precision::TF32, place, "only factors of 16 bits are 2:4 sparse");
+            self.element(place, kept, Scalar::U32);
+        }
+    }
+
+    /// The registers that sums are in.
+    fn sums(&mut self, place: &str, r: RegisterId, index: &[Expr]) {
+        match types::type_in(self.kernel, &Expr::Reg(r, index.to_vec()), None) {
+            Ok(ty) => self.errors.check(ty == TILE_SUMS, place, format!("sums are {TILE_SUMS}, not {ty}")),
+            Err(error) => self.errors.push(place, error),
+        }
+        self.errors.check(self.vector.is_none(), place, "a matrix product stands in a vector loop");
+        for e in index {
+            let constant = self.is_unrolled(e);
+            self.errors.check(constant, place, "the index of a register is not constant");
+            e.walk(&mut |e| self.part(place, e));
+        }
+    }
+
+    fn tile(&mut self, place: &str, tile: &Tile, elem: Scalar) {
+        self.element(place, &tile.at, elem);
+        for stride in &tile.strides {
+            self.typed(place, stride, Type::INDEX);
+        }
+    }
+
+    /// One element of a buffer of this type.
+    fn element(&mut self, place: &str, access: &Access, elem: Scalar) {
+        let one = access.lanes == 1 && access.active.is_none();
+        self.errors.check(one, place, "a matrix begins at one element");
+        if let Some(ty) = self.access(place, access) {
+            self.errors.check(ty.scalar == elem, place, format!("a matrix of {}, {elem} expected", ty.scalar));
         }
     }
 
@@ -235,9 +304,10 @@ impl Verifier<'_> {
                 let text = expr_text(self.kernel, e);
                 self.errors.check(self.scope.contains(v), place, format!("`{text}` is not defined here"));
             }
-            Expr::Reg(_, index) => {
+            Expr::Reg(r, index) => {
                 let constant = index.iter().all(|i| self.is_unrolled(i));
                 self.errors.check(constant, place, "the index of a register is not constant");
+                self.errors.check(!self.sums.contains(r), place, "sums of a matrix product are read");
             }
             Expr::Load(a) => self.errors.check(!a.padded, place, "only Stage I has padded accesses"),
             Expr::Gather(..) => self.errors.check(self.stage == Stage::Flat, place, "only Stage III has gathers"),
@@ -289,5 +359,25 @@ impl Verifier<'_> {
             };
         });
         constant
+    }
+}
+
+/// The registers that matrix products add to.
+fn sums_of_products(body: &[Stmt], found: &mut BTreeSet<RegisterId>) {
+    for stmt in body {
+        match stmt {
+            Stmt::For(l) => sums_of_products(&l.body, found),
+            Stmt::If(_, yes, no) => {
+                sums_of_products(yes, found);
+                sums_of_products(no, found);
+            }
+            Stmt::Product(p) => {
+                found.insert(p.sums.0);
+            }
+            Stmt::SaveTile(_, r, _) => {
+                found.insert(*r);
+            }
+            _ => {}
+        }
     }
 }

@@ -17,6 +17,11 @@
 //! 9. Bounds of `unroll` loops and indices of registers are built from constants and variables of `unroll` loops.
 //! 10. Accesses aren't `padded`.
 //!
+//! 21. The sums of a matrix product are `f32x128`. They are set to constants, added to by products and saved, and nothing
+//!     else: which lane holds which is the backend's business.
+//! 22. Factors of a product are elements of the type that its precision is stored in, and 2:4 sparse for 16 bits only;
+//!     sums are saved to `f32`. Products stand in no vector loop.
+//!
 //! Stage II:
 //!
 //! 11. `vector` loops run from 0 to a constant power of two up to [`MAX_LANES`], aren't nested, and satisfy what
