@@ -311,7 +311,7 @@ fn weights_of_bytes() {
 fn blocked(format: &str, (m, k): (usize, usize), by_token: bool) -> String {
     let value = |row: usize, col: usize| {
         let block = row / 16 * 5 + col / 32 * 3;
-        let empty = block % 3 == 0 || row / 16 == 1 || (row / 16 == 5 && format != "dense");
+        let empty = block.is_multiple_of(3) || row / 16 == 1 || (row / 16 == 5 && format != "dense");
         match (col + row) % 4 {
             _ if empty && format != "dense" => "0.0".to_owned(),
             1 | 2 if format.starts_with("nm") => "0.0".to_owned(),

@@ -166,21 +166,21 @@ impl Body<'_> {
     /// The 32 bits of a fragment: one entry of `tf32`, or two that are neighbours along an axis (0: rows, 1: columns).
     fn entries(&mut self, m: &Matrix, at: Address, axis: usize, precision: Precision) -> Emit<Reg> {
         if precision == Precision::TF32 {
-            let x = self.load_word(m, at, Type::F32, RegClass::F32);
+            let x = self.load_plain(m, at, Type::F32, RegClass::F32);
             let rounded = self.code.cvt(Type::Tf32, Type::F32, Some(Rounding::Rna), x.into());
             return Ok(self.code.in_register(RegClass::B32, rounded));
         }
         if m.strides[axis].as_const() == Some(1) {
-            return Ok(self.load_word(m, at, Type::B32, RegClass::B32));
+            return Ok(self.load_plain(m, at, Type::B32, RegClass::B32));
         }
         let second = self.step(m, at, if axis == 0 { (1, 0) } else { (0, 1) })?;
-        let src = [at, second].map(|at| self.load_word(m, at, Type::B16, RegClass::B16)).to_vec();
+        let src = [at, second].map(|at| self.load_plain(m, at, Type::B16, RegClass::B16)).to_vec();
         let dst = self.code.reg(RegClass::B32);
         self.code.push(Instruction::Pack { ty: Type::B32, dst, src });
         Ok(dst)
     }
 
-    fn load_word(&mut self, m: &Matrix, address: Address, ty: Type, class: RegClass) -> Reg {
+    fn load_plain(&mut self, m: &Matrix, address: Address, ty: Type, class: RegClass) -> Reg {
         let (space, hint) = (m.space, self.read_hint(m.buffer, m.space));
         let load = |dst| Instruction::Ld { space, hint, ty, dst: vec![dst], address };
         if hint.is_some() {
@@ -210,17 +210,6 @@ impl Body<'_> {
     fn is_aligned(&self, tile: &Tile) -> bool {
         let [index] = tile.at.index.as_slice() else { return false };
         self.is_multiple(index, 8)
-    }
-
-    /// Whether an index is known to be a multiple: a sum of such, or a product with one.
-    fn is_multiple(&self, e: &Expr, of: i64) -> bool {
-        match e {
-            Expr::Binary(sparsec_tir::BinaryOp::Add | sparsec_tir::BinaryOp::Sub, x, y) => {
-                self.is_multiple(x, of) && self.is_multiple(y, of)
-            }
-            Expr::Binary(sparsec_tir::BinaryOp::Mul, x, y) => self.is_multiple(x, of) || self.is_multiple(y, of),
-            _ => self.constant(e).is_some_and(|v| v % of == 0),
-        }
     }
 
     /// The word of metadata: of lane `4 g` for the first half of rows `g` and `g + 8`, of lane `4 g + 1` for the second.

@@ -69,7 +69,7 @@ impl Body<'_> {
     }
 
     /// Whether an index is known to be a multiple of `n`.
-    fn is_multiple(&self, e: &Expr, n: i64) -> bool {
+    pub(super) fn is_multiple(&self, e: &Expr, n: i64) -> bool {
         match (self.constant(e), e) {
             (Some(v), _) => v % n == 0,
             (_, Expr::Binary(IrBinary::Add | IrBinary::Sub, x, y)) => self.is_multiple(x, n) && self.is_multiple(y, n),
