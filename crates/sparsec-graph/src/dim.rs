@@ -6,6 +6,7 @@
 //! what saturates is far beyond any extent that inference admits.
 
 mod bounds;
+mod range;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

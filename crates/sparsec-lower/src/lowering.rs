@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use sparsec_graph::{Count, Def, Dim, Graph, Node, NodeId, Op, Pages, Symbol, ValueId};
+use sparsec_graph::{Bindings, Count, Def, Dim, Graph, Node, NodeId, Op, Pages, Symbol, ValueId};
 use sparsec_tir::{ConstantData, Kernel, Program, expand_math, lower_to_flat};
 
 use crate::blocks::{Blocks, PlannedStep};
-use crate::constraint::{Condition, equal, is_never_negative, slice_stays_inside};
+use crate::constraint::{Condition, equal, slice_stays_inside};
 use crate::context::{BuiltKernel, scalar_of};
 use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
@@ -50,6 +50,8 @@ pub struct KernelDump {
 pub struct LowerOptions {
     /// Keeps Stage I of the kernels of constant weights in [`KernelDump::coordinates`].
     pub coordinates: bool,
+    /// Extents that open dimensions are expected to have. Kernels are right for all; these they are made for.
+    pub nominal: Bindings,
     /// Schedules for nodes with a constant weight, by name. One that is not possible has no effect, which
     /// [`Lowered::schedules`] shows.
     pub schedules: BTreeMap<String, Schedule>,
@@ -269,7 +271,7 @@ impl<'g> Lowering<'g> {
     fn require(&mut self, conditions: impl IntoIterator<Item = Condition>) {
         for condition in conditions {
             let known = |c: &Condition| c.at_least_zero == condition.at_least_zero;
-            if is_never_negative(&condition.at_least_zero) || self.conditions.iter().any(known) {
+            if condition.at_least_zero.is_never_negative() || self.conditions.iter().any(known) {
                 continue;
             }
             // What a branch takes for granted is demanded where it is taken.

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::check;
+use common::{check, check_with};
+use sparsec_graph::Symbol;
+use sparsec_lower::LowerOptions;
 
 const FORMATS: &[&str] =
     &["dense", "csr", "bsr<4,1>", "bsr<1,4>", "bsr<8,8>", "hyb<64,4,2>", "hyb<256,1,4>", "pruned<dense>"];
@@ -40,6 +42,40 @@ fn single_vectors() {
     check(&linear("dense", 0.5, (7, 33), "1, 33", "mk,bk->bm"), &[]);
     // Columns beyond 16 bits.
     check(&linear("csr", 0.01, (3, 70_000), "1, 70000", "mk,bk->bm"), &[]);
+}
+
+/// An open extent that is expected to be small, whatever it is then.
+#[test]
+fn few_tokens() {
+    let nominal = |name: &str| [(Symbol::new(name), 1)].into_iter().collect();
+    let check = |text: &str, name: &str, extents: &[i64]| {
+        let graph = sparsec_graph::parse(text).expect("the text is a graph");
+        let options = LowerOptions { nominal: nominal(name), ..LowerOptions::default() };
+        for &extent in extents {
+            let kernels = check_with(&graph, &[(name, extent)], &options);
+            assert!(kernels.iter().all(|name| name.ends_with("gemm_outputs")), "{kernels:?}");
+        }
+    };
+    check(&linear("dense", 1.0, (13, 50), "batch, 50", "mk,bk->bm"), "batch", &[0, 1, 2, 3, 7, 50]);
+    check(&linear("dense", 1.0, (200, 17), "batch, 17", "mk,bk->bm"), "batch", &[1, 11]);
+    check(&linear("dense", 1.0, (70, 9), "seq, 3, 9", "mk,bsk->bsm"), "seq", &[1, 5]);
+}
+
+/// What is computed of each sum takes longer than the sum, so outputs are finished side by side.
+#[test]
+fn gates_of_one_token() {
+    for outputs in [16, 130, 256] {
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": f32[1, 19]
+  input %3 "z": f32[1, {outputs}]
+  const %1 "w": f32[{outputs}, 19] random(seed=5, density=1.0)
+  %2 = contract "mk,bk->bm" (%1, %0) epilogue tanh(add(acc, $0)) (%3) format dense
+  output "y" = %2
+}}"#
+        );
+        check(&text, &[]);
+    }
 }
 
 #[test]

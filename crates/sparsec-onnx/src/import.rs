@@ -35,6 +35,7 @@ mod quantize;
 mod quantize_microsoft;
 mod random;
 mod rearrange;
+mod reconcile;
 mod recurrent;
 mod reduce;
 mod registry;
@@ -91,7 +92,7 @@ pub fn operator_sets() -> RangeInclusive<i64> {
 ///
 /// Networks that halve an image and double it again fit together only for extents that are multiples of some power of two, which
 /// no model states. So where extents differ by a rounded quotient of symbols, those symbols are taken to be multiples. Symbols
-/// that must be equal to another, or 1, for extents to agree are taken to be that.
+/// that must be equal to another, or 1, for extents to agree are taken to be that. Where none of this helps, a run compares extents.
 pub(crate) fn import_model(
     bytes: Bytes,
     pages: Option<Mapping>,
@@ -127,6 +128,11 @@ pub(crate) fn import_model(
             }
         }
     }
+    assumed.multiples.clear();
+    assumed.reconciles = true;
+    if let Ok(graph) = import(&assumed) {
+        return Ok(graph);
+    }
     // What is left is what the user has to see to.
     Err(later.unwrap_or(first))
 }
@@ -149,7 +155,8 @@ fn import_once(
         return Err(OnnxError::Opset { version });
     }
     let mut ops = unknown_operators(&graph, &opsets);
-    let cx = Context::new(graph.name(), ExternalFiles::new(base_dir), Budget::for_file(file_size));
+    let mut cx = Context::new(graph.name(), ExternalFiles::new(base_dir), Budget::for_file(file_size));
+    cx.reconciles = assumed.reconciles;
     let mut import = Import {
         cx,
         names: BTreeMap::new(),

@@ -132,10 +132,21 @@ pub(crate) fn ops_of(egraph: &EGraph, class: Id) -> impl Iterator<Item = (OpId, 
 /// The e-nodes of a class, each once. While rules are applied, unions leave copies that only a rebuild removes; without
 /// this, rules would multiply them.
 pub(crate) fn distinct_ops(egraph: &EGraph, class: Id, pick: impl Fn(&OpInfo) -> bool) -> Vec<(OpId, Vec<Id>)> {
-    let picked = ops_of(egraph, class).filter(|(_, info, _)| pick(info));
-    let mut seen = BTreeSet::new();
-    let canonical = picked.map(|(op, _, operands)| (op, operands.iter().map(|&x| egraph.find(x)).collect::<Vec<Id>>()));
-    canonical.filter(|node| seen.insert(node.clone())).collect()
+    // Most are operators of one operand or two, and most are copies: those cost no memory.
+    let (mut small, mut large) = (BTreeSet::new(), BTreeSet::new());
+    let mut distinct = Vec::new();
+    for (op, _, operands) in ops_of(egraph, class).filter(|(_, info, _)| pick(info)) {
+        let find = |i: usize| operands.get(i).map(|&x| egraph.find(x));
+        let canonical = || operands.iter().map(|&x| egraph.find(x)).collect::<Vec<Id>>();
+        let is_new = match operands.len() {
+            0..=2 => small.insert((op, find(0), find(1))),
+            _ => large.insert((op, canonical())),
+        };
+        if is_new {
+            distinct.push((op, canonical()));
+        }
+    }
+    distinct
 }
 
 /// The bare operators of a class that `pick` takes, copied so that the e-graph may change.

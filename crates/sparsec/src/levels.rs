@@ -27,7 +27,8 @@ pub(crate) fn lower_levels(label: &str, graph: &Graph, options: &CompileOptions)
     for target in &options.levels {
         let own = CompileOptions { target: target.clone().into(), levels: Vec::new(), output: None, ..options.clone() };
         let rewriting = rewrite(label, graph.clone(), &own, &mut Silent)?;
-        let Lowered { program, data, .. } = lower(label, &rewriting.graph, None, &own, &mut Silent)?;
+        let Lowered { program, data, .. } =
+            lower(label, &rewriting.graph, (&rewriting.nominal, None), &own, &mut Silent)?;
         let report = LevelReport::new(target.cpu(), &rewriting.inspection);
         levels.push(Level { target: target.clone(), program, data, report });
     }

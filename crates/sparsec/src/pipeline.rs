@@ -126,7 +126,8 @@ fn generate(
 ) -> Result<Compiled, CompileError> {
     let Rewriting { mut graph, mut inspection, report, nominal, tuning } = rewriting;
     let name = name.to_owned();
-    let Lowered { mut program, data, dumps, .. } = lower(label, &graph, tuning.as_ref(), options, observer)?;
+    let Lowered { mut program, data, dumps, .. } =
+        lower(label, &graph, (&nominal, tuning.as_ref()), options, observer)?;
     program.name.clone_from(&name);
     levels::report(&mut inspection, options.target.name(), &levels);
     let (program, versions, data): (_, _, Box<dyn ConstantData>) = match levels.is_empty() {
@@ -163,9 +164,9 @@ pub fn inspect(
     let label = source.label();
     let graph = read(source, options, observer)?;
     let levels = levels::lower_levels(&label, &graph, options)?;
-    let Rewriting { graph, mut inspection, tuning, .. } = rewrite(&label, graph, options, observer)?;
+    let Rewriting { graph, mut inspection, nominal, tuning, .. } = rewrite(&label, graph, options, observer)?;
     inspection.model = source.file_name();
-    inspection.add_program(&lower(&label, &graph, tuning.as_ref(), options, observer)?.program);
+    inspection.add_program(&lower(&label, &graph, (&nominal, tuning.as_ref()), options, observer)?.program);
     levels::report(&mut inspection, options.target.name(), &levels);
     Ok(inspection)
 }
@@ -307,14 +308,14 @@ fn run_passes(label: &str, graph: &mut Graph, observer: &mut dyn Observer) -> Re
 pub(crate) fn lower(
     label: &str,
     graph: &Graph,
-    tuning: Option<&Tuning>,
+    (nominal, tuning): (&Bindings, Option<&Tuning>),
     options: &CompileOptions,
     observer: &mut dyn Observer,
 ) -> Result<Lowered, CompileError> {
     let info = options.target.schedules();
     let info = info.with_precision(options.compute.filter(|_| matches!(options.target, Backend::Cuda(_))));
     let Decisions { schedules, .. } = tuning.map(Tuning::decisions).transpose()?.unwrap_or_default();
-    let lowering = LowerOptions { coordinates: options.emits(Emit::Tir), schedules };
+    let lowering = LowerOptions { coordinates: options.emits(Emit::Tir), schedules, nominal: nominal.clone() };
     let run = || {
         let lowered = sparsec_lower::lower_with(graph, &info, &lowering)
             .map_err(|source| CompileError::Lower { model: label.to_owned(), source })?;

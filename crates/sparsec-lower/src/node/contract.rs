@@ -176,6 +176,7 @@ fn weight_problem(
         args: (OUT + 1..operands.values.len()).map(|i| view(i, m)).collect(),
         epilogue: node.epilogue.as_ref().map(|e| e.expr.clone()),
         density: 1.0,
+        tokens: None,
         schedule: None,
     })
 }

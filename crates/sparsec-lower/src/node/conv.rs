@@ -70,6 +70,7 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
         args: arg_views,
         epilogue,
         density: 1.0,
+        tokens: None,
         schedule: None,
     };
     launch_multiplication(l, node, problem, &weight, (node.operands[0], node.operands[1]), &args)
@@ -105,6 +106,7 @@ pub(super) fn launch_multiplication(
     let format = node.format.clone().unwrap_or(Format::Dense);
     let tensor = l.graph.value(w).name.clone();
     let name = problem.name.clone();
+    problem.tokens = [0, 2, 3].iter().map(|&i| problem.y.shape[i].eval(&l.options.nominal)).product();
     problem.schedule = l.options.schedules.get(&name).copied();
     let of_dump = l.options.coordinates.then(|| problem.clone());
     let product = multiply(problem, weight, &format, &l.target)

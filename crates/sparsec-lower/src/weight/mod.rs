@@ -7,6 +7,7 @@ mod depthwise;
 mod geometry;
 mod matrix;
 mod nm;
+mod outputs;
 mod pairs;
 mod problem;
 mod rows;
@@ -64,6 +65,9 @@ pub(crate) fn multiply(
 ) -> Result<Multiplication, FormatError> {
     problem.density = weight.density(format);
     problem.flatten();
+    if *format == Format::Dense && !weight.is_grouped() && outputs::covers(&problem, target) {
+        return Ok(outputs::lower(&problem, weight, target));
+    }
     let single = [0, 2, 3].iter().all(|&i| problem.y.shape[i].is(1));
     if single && problem.kernel_size() == 1 {
         return spmv::lower(&problem, weight, format, target);

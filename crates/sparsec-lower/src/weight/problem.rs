@@ -70,6 +70,8 @@ pub(crate) struct WeightProblem {
     pub(crate) epilogue: Option<ScalarExpr>,
     /// Fraction of the weight's elements that the kernel multiplies; for choosing tiles.
     pub(crate) density: f64,
+    /// Tokens or pixels that are expected, open extents being nominal; where nothing is expected of one, none.
+    pub(crate) tokens: Option<i64>,
     /// How the kernel is to be cut, where that is not its own choice.
     pub(crate) schedule: Option<Schedule>,
 }

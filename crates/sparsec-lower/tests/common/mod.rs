@@ -1,7 +1,7 @@
 //! A graph, lowered and interpreted kernel by kernel, against the graph interpreter.
 
 use sparsec_graph::{Bindings, DType, Graph, Symbol, TensorData, interpret, parse};
-use sparsec_lower::{TargetInfo, lower};
+use sparsec_lower::{LowerOptions, TargetInfo, lower_with};
 use sparsec_tir::{BufferData, Scalar, run_program};
 
 /// A small generator of reproducible numbers (SplitMix64; Steele, Lea, Flood, OOPSLA 2014).
@@ -56,12 +56,17 @@ pub(crate) fn check(text: &str, symbols: &[(&str, i64)]) -> Vec<String> {
 }
 
 pub(crate) fn check_graph(graph: &Graph, symbols: &[(&str, i64)]) -> Vec<String> {
+    check_with(graph, symbols, &LowerOptions::default())
+}
+
+/// The same, lowered with options.
+pub(crate) fn check_with(graph: &Graph, symbols: &[(&str, i64)], options: &LowerOptions) -> Vec<String> {
     let mut names = Vec::new();
     let bindings: Bindings = symbols.iter().map(|(n, v)| (Symbol::new(n), *v)).collect();
     let inputs = inputs(graph, &bindings, 7);
     let expected = interpret(graph, &inputs).expect("the reference runs");
     for target in [TargetInfo::SSE, TargetInfo::AVX2, TargetInfo::AVX512, TargetInfo::NEON, TargetInfo::WARP] {
-        let lowered = lower(graph, &target).expect("the graph lowers");
+        let lowered = lower_with(graph, &target, options).expect("the graph lowers");
         names.extend(lowered.program.kernels.iter().map(|k| k.name.clone()));
         let values: Vec<i64> = lowered.program.symbols.iter().map(|s| bindings[&Symbol::new(s)]).collect();
         let buffers: Vec<BufferData> =

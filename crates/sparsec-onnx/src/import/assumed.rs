@@ -15,6 +15,8 @@ pub(super) struct Assumed {
     pub(super) equal: BTreeMap<Symbol, Dim>,
     /// By name of a dimension: what it is a multiple of.
     pub(super) multiples: BTreeMap<String, i64>,
+    /// Whether extents that still differ are left to the run to compare.
+    pub(super) reconciles: bool,
 }
 
 impl Assumed {
@@ -36,12 +38,23 @@ impl Assumed {
     }
 }
 
-/// A symbol and what it must be for two extents to be equal: another symbol, or 1.
+/// A symbol and what it must be for two extents to be equal: another symbol, what the other extent is, or 1.
 fn equation(left: &Dim, right: &Dim) -> Option<(Symbol, Dim)> {
     let mut symbols = BTreeSet::new();
     (left.clone() - right.clone()).collect_symbols(&mut symbols);
     let others = symbols.iter().flat_map(|a| symbols.range(..a).map(move |b| (a, Dim::sym(b.name()))));
     let ones = symbols.iter().map(|a| (a, Dim::constant(1)));
+    // An axis with a name of its own: `total` of `past + seq`.
+    let whole = |a: &Dim, b: &Dim| {
+        let symbol = a.as_symbol()?.clone();
+        let mut inside = BTreeSet::new();
+        b.collect_symbols(&mut inside);
+        (!inside.is_empty() && b.as_symbol().is_none() && b.is_polynomial() && !inside.contains(&symbol))
+            .then(|| (symbol, b.clone()))
+    };
+    if let Some(found) = whole(left, right).or_else(|| whole(right, left)) {
+        return Some(found);
+    }
     others.chain(ones).map(|(symbol, value)| (symbol.clone(), value)).find(|(symbol, value)| {
         let one = BTreeMap::from([(symbol.clone(), value.clone())]);
         left.substitute(&one) == right.substitute(&one)

@@ -71,6 +71,8 @@ pub(crate) struct Context {
     pub(crate) files: ExternalFiles,
     /// Name of the model's node that is being imported: what is appended carries it.
     pub(crate) node_name: String,
+    /// Whether extents that differ are left to the run to compare.
+    pub(super) reconciles: bool,
     slots: Vec<Slot>,
     /// Names of symbols that were made here.
     found: BTreeSet<String>,
@@ -90,6 +92,7 @@ impl Context {
             budget,
             files,
             node_name: String::new(),
+            reconciles: false,
             slots: Vec::new(),
             found: BTreeSet::new(),
             outer: Vec::new(),
@@ -379,7 +382,7 @@ impl Context {
         if let Op::Reshape(shape) | Op::Expand(shape) | Op::ShapeOf(shape) = &op {
             check_type(&TensorType::new(DType::I64, shape.clone()))?;
         }
-        let value = self.graph.append(op, &values, &self.node_name)?;
+        let value = self.append_reconciled(op, &values)?;
         let ty = self.graph.ty(value).clone();
         check_type(&ty)?;
         Ok(self.push(ty, Source::Value(self.outer.len(), value), None))

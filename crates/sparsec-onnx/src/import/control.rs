@@ -100,6 +100,9 @@ impl Import {
             let taken = if holds != 0 { then } else { otherwise };
             return Ok(self.inline(&taken, &[], opsets)?.unwrap_or_default());
         }
+        if squeezes_if_it_can(&then, &otherwise) {
+            return Ok(self.inline(&then, &[], opsets)?.unwrap_or_default());
+        }
         let condition = scalar(&mut self.cx, condition)?;
         self.cx.begin_nested("then");
         let Some((mut then, shape)) = self.branch(&then, opsets)? else { return Ok(Vec::new()) };
@@ -455,6 +458,16 @@ impl Import {
             }
         }
     }
+}
+
+/// Whether a branch removes an axis and the other one leaves the tensor alone: how PyTorch exports `squeeze` of an axis whose
+/// extent it does not know. What follows takes one of the ranks only, so the axis is taken to be there to be removed; a run checks it.
+fn squeezes_if_it_can(then: &GraphProto, otherwise: &GraphProto) -> bool {
+    let is = |node: &crate::proto::NodeProto, name: &str| node.op_type() == name;
+    let squeezed = then.node.iter().filter(|n| is(n, "Squeeze")).count() == 1;
+    squeezed
+        && then.node.iter().all(|n| is(n, "Squeeze") || is(n, "Constant"))
+        && matches!(otherwise.node.as_slice(), [only] if is(only, "Identity"))
 }
 
 /// A loop as the model has it.

@@ -93,15 +93,30 @@ pub(super) fn max_unpool(cx: &mut Context, node: &Node<'_>) -> Results {
 }
 
 fn attributes(cx: &Context, node: &Node<'_>, x: Operand, kind: PoolKind) -> Result<PoolAttrs, Fault> {
+    attributes_of(node, window(cx, node, x)?.closed(cx, x)?, kind)
+}
+
+fn window(cx: &Context, node: &Node<'_>, x: Operand) -> Result<Window, Fault> {
     let kernel = node.ints("kernel_shape")?.ok_or_else(|| Fault::attribute("kernel_shape", "is missing"))?;
-    let Window { kernel, strides, pads, dilations } = Window::of(cx, node, x, kernel.to_vec())?;
+    Window::of(cx, node, x, kernel.to_vec())
+}
+
+fn attributes_of(node: &Node<'_>, window: Window, kind: PoolKind) -> Result<PoolAttrs, Fault> {
+    let Window { kernel, strides, pads, dilations, .. } = window;
     let ceil = node.int_or("ceil_mode", 0)? != 0;
     Ok(PoolAttrs { kind, kernel, strides, pads, dilations, ceil })
 }
 
 fn pool(cx: &mut Context, node: &Node<'_>, kind: PoolKind) -> Results {
     let x = node.input(0)?;
-    let attrs = attributes(cx, node, x, kind)?;
+    let window = window(cx, node, x)?;
+    let (x, window) = match kind {
+        // An integer has no negative infinity.
+        PoolKind::Max if cx.dtype(x).is_float() => (window.surround(cx, x, f64::NEG_INFINITY)?, window),
+        PoolKind::AverageWithPad => (window.surround(cx, x, 0.0)?, window),
+        PoolKind::Max | PoolKind::Average => (x, window.closed(cx, x)?),
+    };
+    let attrs = attributes_of(node, window, kind)?;
     Ok(vec![pool_axes(cx, x, attrs)?])
 }
 

@@ -97,10 +97,10 @@ pub(super) fn squeeze(cx: &mut Context, node: &Node<'_>) -> Results {
         Some(list) => axes(&list, shape.len())?,
         None => (0..shape.len()).filter(|&i| shape[i].is(1)).collect(),
     };
-    if let Some(&i) = gone.iter().find(|&&i| !shape[i].is(1)) {
-        let message = format!("dimension {i} is {}, so it cannot be removed; if it is 1, fix it with --dim", shape[i]);
-        return Err(Fault::invalid(message));
+    if let Some(&i) = gone.iter().find(|&&i| shape[i].as_const().is_some_and(|extent| extent != 1)) {
+        return Err(Fault::invalid(format!("dimension {i} is {}, so it cannot be removed", shape[i])));
     }
+    // An extent that inputs decide has to be 1: what is left has fewer elements otherwise, and no run accepts that.
     let shape = shape.into_iter().enumerate().filter(|(i, _)| !gone.contains(i)).map(|(_, d)| d).collect();
     Ok(vec![reshape_to(cx, x, shape)?])
 }

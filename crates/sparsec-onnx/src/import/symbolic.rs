@@ -4,23 +4,14 @@
 //! computes it at run time instead.
 
 use sparsec_graph::infer::broadcast_shapes;
-use sparsec_graph::{Atom, BinaryOp, DType, Dim, TensorType};
+use sparsec_graph::{BinaryOp, DType, Dim, TensorType};
 
 use super::context::{Context, Operand};
 use crate::error::Fault;
 
 /// Whether an expression is at least 0 for every value of the symbols, as far as its terms tell.
 pub(super) fn is_nonnegative(dim: &Dim) -> bool {
-    dim.terms().all(|(atoms, c)| c > 0 && atoms.iter().all(is_nonnegative_atom))
-}
-
-fn is_nonnegative_atom(atom: &Atom) -> bool {
-    match atom {
-        Atom::Sym(_) => true,
-        Atom::FloorDiv(a, b) => is_nonnegative(a) && is_nonnegative(b),
-        Atom::Min(a, b) => is_nonnegative(a) && is_nonnegative(b),
-        Atom::Max(a, b) => is_nonnegative(a) || is_nonnegative(b),
-    }
+    dim.is_never_negative()
 }
 
 /// Whether `a <= b` for every value of the symbols, as far as the terms tell.

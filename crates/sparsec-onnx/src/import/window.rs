@@ -1,5 +1,7 @@
 //! Windows that slide over the spatial axes, as convolutions and poolings describe them.
 
+use sparsec_graph::{Dim, Op, SliceAxis};
+
 use super::context::{Context, Operand};
 use super::node::Node;
 use crate::error::Fault;
@@ -13,6 +15,10 @@ pub(super) struct Window {
     pub(super) strides: Vec<i64>,
     pub(super) pads: Vec<(i64, i64)>,
     pub(super) dilations: Vec<i64>,
+    /// Spatial axes whose padding depends on an extent that inputs decide: [`Window::surround`] adds it.
+    open: Vec<usize>,
+    /// Whether an odd element of padding stands after.
+    upper: bool,
 }
 
 impl Window {
@@ -30,7 +36,8 @@ impl Window {
         };
         check("kernel_shape", &kernel, spatial, 1)?;
         let (strides, dilations) = (list("strides", 1)?, list("dilations", 1)?);
-        let mut window = Window { kernel, strides, pads: vec![(0, 0); spatial], dilations };
+        let pads = vec![(0, 0); spatial];
+        let mut window = Window { kernel, strides, pads, dilations, open: Vec::new(), upper: true };
         match node.string("auto_pad")?.unwrap_or("NOTSET") {
             "NOTSET" | "" => window.explicit_pads(node)?,
             "VALID" => {}
@@ -52,6 +59,7 @@ impl Window {
     /// Such padding that the result has `ceil(extent / stride)` elements; an odd one stands after (`upper`) or before.
     fn same_pads(&mut self, cx: &Context, x: Operand, upper: bool) -> Result<(), Fault> {
         let shape = cx.shape(x);
+        self.upper = upper;
         for (i, pads) in self.pads.iter_mut().enumerate() {
             let reach = (self.kernel[i] - 1).saturating_mul(self.dilations[i]);
             let total = match shape[i + 2].as_const() {
@@ -63,6 +71,11 @@ impl Window {
                         .max(0)
                 }
                 None if self.strides[i] == 1 => reach,
+                // Windows cover what lies between them, so the result's last one ends where the padding does.
+                None if reach + 1 >= self.strides[i] => {
+                    self.open.push(i);
+                    0
+                }
                 None => {
                     let mut symbols = Default::default();
                     shape[i + 2].collect_symbols(&mut symbols);
@@ -75,6 +88,41 @@ impl Window {
             *pads = if upper { (small, total - small) } else { (total - small, small) };
         }
         Ok(())
+    }
+
+    /// `x` with the padding that depends on its extents: as much as it can be at most, less what is too much.
+    pub(super) fn surround(&self, cx: &mut Context, x: Operand, fill: f64) -> Result<Operand, Fault> {
+        if self.open.is_empty() {
+            return Ok(x);
+        }
+        let shape = cx.shape(x);
+        let mut amounts = vec![(0, 0); shape.len()];
+        let whole = |len: &Dim| SliceAxis { start: Dim::constant(0), len: len.clone(), step: 1 };
+        let mut ranges: Vec<SliceAxis> = shape.iter().map(whole).collect();
+        for &i in &self.open {
+            let (stride, size) = (self.strides[i], (self.kernel[i] - 1).saturating_mul(self.dilations[i]) + 1);
+            let extent = &shape[i + 2];
+            let outputs = extent.ceil_div(&Dim::constant(stride));
+            let len = (outputs - Dim::constant(1)) * Dim::constant(stride) + Dim::constant(size);
+            let total = len.clone() - extent.clone();
+            let odd = Dim::constant(i64::from(!self.upper));
+            let before = (total + odd).floor_div(&Dim::constant(2));
+            // The most that either end gets.
+            let most = size / 2 + 1;
+            amounts[i + 2] = (most, most);
+            ranges[i + 2] = SliceAxis { start: Dim::constant(most) - before, len, step: 1 };
+        }
+        let padded = cx.append(Op::Pad { amounts, value: fill }, &[x])?;
+        cx.append(Op::Slice(ranges), &[padded])
+    }
+
+    /// An error where padding depends on extents that inputs decide: for operators that can't add it themselves.
+    pub(super) fn closed(self, cx: &Context, x: Operand) -> Result<Self, Fault> {
+        let Some(i) = self.open.first() else { return Ok(self) };
+        let mut symbols = std::collections::BTreeSet::new();
+        cx.shape(x)[i + 2].collect_symbols(&mut symbols);
+        let dims = symbols.iter().map(|s| s.name().to_owned()).collect();
+        Err(Fault::Unresolved { what: format!("the extent of dimension {}", i + 2), dims, inputs: Vec::new() })
     }
 }
 

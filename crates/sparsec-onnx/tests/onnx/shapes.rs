@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use sparsec_graph::TensorData;
 use sparsec_onnx::Options;
 
-use crate::model::{FLOAT, INT64, Model, int, ints, read};
+use crate::model::{FLOAT, INT64, Model, graph, int, ints, read};
 
 /// Splits features into heads by a shape that is computed at run time, as exporters write it.
 fn heads() -> Model {
@@ -197,4 +197,52 @@ fn symbols_that_must_be_equal_or_one() {
         .output("rows");
     let graph = model.read().expect("the model is read");
     assert_eq!(graph.value(graph.inputs()[0]).ty.to_string(), "f32[1, n, 5]");
+}
+
+/// A cache with its mask: the mask's length has a name of its own.
+#[test]
+fn a_symbol_for_a_sum() {
+    let model = Model::new(13)
+        .input("past", FLOAT, "p 2")
+        .input("new", FLOAT, "n 2")
+        .input("mask", FLOAT, "total 2")
+        .node("Concat", "past new", "all", vec![int("axis", 0)])
+        .node("Mul", "all mask", "y", vec![])
+        .output("y");
+    let graph = model.read().expect("the model is read");
+    assert_eq!(graph.value(graph.inputs()[2]).ty.to_string(), "f32[n + p, 2]");
+    let rows = |n: usize, value: f32| TensorData::f32(&[n, 2], vec![value; 2 * n]);
+    assert_eq!(model.run(&[rows(2, 3.0), rows(1, 5.0), rows(3, 2.0)]).as_f32().expect("f32")[3..], [6.0, 10.0, 10.0]);
+}
+
+/// What only some heights make equal is left to the run.
+#[test]
+fn extents_that_some_inputs_make_equal() {
+    let model = Model::new(13)
+        .input("x", FLOAT, "1 1 h 2")
+        .input("y", FLOAT, "1 1 1 2")
+        .node("MaxPool", "x", "low", vec![ints("kernel_shape", &[3, 1]), ints("strides", &[3, 1])])
+        .node("Concat", "low y", "joined", vec![int("axis", 1)])
+        .output("joined");
+    let line = |h: usize| TensorData::f32(&[1, 1, h, 2], (0..2 * h).map(|i| i as f32).collect());
+    assert_eq!(model.run(&[line(4), line(1)]).as_f32().expect("f32").to_vec(), [4.0, 5.0, 0.0, 1.0]);
+}
+
+/// An axis that PyTorch removes where its extent is 1: what follows takes one rank only.
+#[test]
+fn squeezing_what_the_input_decides() {
+    let then = Model::new(13).ints("axes", &[2]).node("Squeeze", "low axes", "a", vec![]).output("a");
+    let otherwise = Model::new(13).node("Identity", "low", "b", vec![]).output("b");
+    let model = Model::new(13)
+        .input("x", FLOAT, "n 1 h")
+        .ints("last", &[2])
+        .ints("one", &[1])
+        .node("MaxPool", "x", "low", vec![ints("kernel_shape", &[3]), ints("strides", &[2])])
+        .node("Shape", "low", "shape", vec![])
+        .node("Gather", "shape last", "extent", vec![])
+        .node("Equal", "extent one", "is_one", vec![])
+        .node("If", "is_one", "y", vec![graph("then_branch", then), graph("else_branch", otherwise)])
+        .output("y");
+    let y = model.run(&[TensorData::f32(&[2, 1, 4], vec![1.0, 3.0, 2.0, 9.0, 0.0, -1.0, 5.0, 9.0])]);
+    assert_eq!((y.shape.as_slice(), y.as_f32().expect("f32").to_vec()), (&[2, 1][..], vec![3.0, 5.0]));
 }

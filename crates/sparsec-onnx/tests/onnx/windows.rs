@@ -274,3 +274,31 @@ fn extents_that_must_be_even_are_made_so() {
     assert_close(&result[0], &[1, 1, 4], &[3.0, 4.0, 8.0, 7.0]);
     assert!(interpret(&graph, &[data(&[1, 1, 3], &[1.0, 2.0, 3.0])]).is_err());
 }
+
+/// `SAME` over a free extent pads as over one that is known.
+#[test]
+fn padding_that_the_extent_decides() {
+    let model = |operator: &str, kernel: i64, stride: i64, mode: &str, extent: &str| {
+        let attributes = vec![string("auto_pad", mode), ints("strides", &[stride])];
+        let model = Model::new(13).input("x", FLOAT, &format!("1 1 {extent}"));
+        let (model, inputs) = match operator {
+            "Conv" => (model.weights("w", &[1, 1, kernel]), "x w"),
+            _ => (model, "x"),
+        };
+        let kernel = (operator != "Conv").then(|| ints("kernel_shape", &[kernel]));
+        model.node(operator, inputs, "y", attributes.into_iter().chain(kernel).collect()).output("y")
+    };
+    for (operator, kernel, stride) in
+        [("MaxPool", 2, 2), ("MaxPool", 3, 2), ("Conv", 3, 2), ("Conv", 5, 3), ("Conv", 3, 3)]
+    {
+        for mode in ["SAME_UPPER", "SAME_LOWER"] {
+            for extent in 1..8 {
+                let line: Vec<f32> = (0..extent).map(|i| -1.0 - ((i * 5) % 7) as f32).collect();
+                let x = data(&[1, 1, extent], &line);
+                let free = model(operator, kernel, stride, mode, "n").run(std::slice::from_ref(&x));
+                let known = model(operator, kernel, stride, mode, &extent.to_string()).run(&[x]);
+                assert_close(&free, &known.shape, &known.as_f32().unwrap());
+            }
+        }
+    }
+}

@@ -72,7 +72,9 @@ pub(crate) fn product_work(machine: &Machine, stored: &StoredFacts, product: &Pr
         return work;
     }
     if stored.format == Format::Dense && product.groups == 1 {
-        dense_work(&mut work, machine, stored, product);
+        if !outputs_work(&mut work, machine, stored, product) {
+            dense_work(&mut work, machine, stored, product);
+        }
         return work;
     }
     let (family, height, wish) = schedule(machine, &stored.format, product);
@@ -177,6 +179,23 @@ fn dense_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product:
     }
     bytes(work, machine, stored.bytes, product.weight_set);
     bytes(work, machine, stored.bytes * (pieces - 1.0), stored.bytes);
+}
+
+/// The most tokens whose product has its lanes along the outputs.
+const FEW_TOKENS: f64 = 8.0;
+
+/// Few tokens whose outputs lie side by side: lanes along the outputs, nothing is packed; tells whether this is such a product.
+fn outputs_work(work: &mut Work, machine: &Machine, stored: &StoredFacts, product: &Product) -> bool {
+    let image = &product.image;
+    if image.windows != (Window::POINT, Window::POINT) || product.side_by_side.1 || product.n > FEW_TOKENS {
+        return false;
+    }
+    let (vectors, columns) = ((image.outputs as f64 / machine.lanes()).ceil(), image.channels as f64);
+    work.add(Term::DenseFma, vectors * columns * product.n * machine.fma_cycles());
+    work.add(Term::DenseLoad, vectors * columns);
+    work.add(Term::StoreVector, vectors * product.n);
+    bytes(work, machine, stored.bytes, product.weight_set);
+    true
 }
 
 /// 3x3 convolutions of stride 1 by minimal filtering; tells whether this is one that is computed so.

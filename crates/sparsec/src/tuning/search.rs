@@ -152,7 +152,7 @@ impl Problem<'_> {
         budget: Duration,
         options: &CompileOptions,
     ) -> Result<Outcome, CompileError> {
-        let all = schedules(&rewriting.graph, self.node, self.weight, &self.formats, options)?;
+        let all = schedules(&rewriting.graph, self.node, self.weight, &self.formats, (&rewriting.nominal, options))?;
         let mut candidates: Vec<Candidate> = Vec::new();
         for (i, (format, schedules)) in self.formats.iter().zip(all).enumerate() {
             let most = if i == 0 { SCHEDULES } else { SCHEDULES_OF_OTHERS };

@@ -72,10 +72,11 @@ pub(super) fn schedules(
     node: &Node,
     weight: ValueId,
     formats: &[Format],
-    options: &CompileOptions,
+    (nominal, options): (&Bindings, &CompileOptions),
 ) -> Result<Vec<Vec<Schedule>>, CompileError> {
     let timed = graph_of(graph, node, weight, &formats.iter().collect::<Vec<_>>());
-    let lowered = sparsec_lower::lower_with(&timed, &options.target.schedules(), &LowerOptions::default())
+    let lowering = LowerOptions { nominal: nominal.clone(), ..LowerOptions::default() };
+    let lowered = sparsec_lower::lower_with(&timed, &options.target.schedules(), &lowering)
         .map_err(|source| CompileError::Lower { model: node.name.clone(), source })?;
     Ok((0..formats.len()).map(|i| lowered.schedules.get(&label(i)).cloned().unwrap_or_default()).collect())
 }
