@@ -103,6 +103,10 @@ impl Model {
         println!("cargo:rerun-if-changed={}", file.display());
         println!("cargo:rerun-if-env-changed=SPARSEC");
         let program = std::env::var_os("SPARSEC").unwrap_or_else(|| "sparsec".into());
+        // Another compiler may round otherwise: what it compiled is as old as it is.
+        if let Some(compiler) = found(Path::new(&program)) {
+            println!("cargo:rerun-if-changed={}", compiler.display());
+        }
         let mut command = Command::new(&program);
         command.arg("compile").arg(&file).args(["--name", &name, "--emit", "static,header", "-o"]).arg(&folder);
         self.add_target(&mut command);
@@ -159,6 +163,28 @@ impl Model {
     }
 }
 
+/// Where the system would find a program: as it stands, or in a folder of `PATH`.
+fn found(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return Some(program.to_path_buf());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 fn variable(name: &'static str) -> Result<String, BuildError> {
     std::env::var(name).map_err(|_| BuildError::Variable(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_is_found_where_the_system_finds_it() {
+        let shell = found(Path::new("sh")).expect("a shell");
+        assert!(shell.is_file() && shell.ends_with("sh"), "{}", shell.display());
+        assert_eq!(found(Path::new("./sparsec")), Some(PathBuf::from("./sparsec")));
+        assert_eq!(found(Path::new("no program has this name")), None);
+    }
 }
