@@ -3,19 +3,22 @@
 usage: similarity.py [--engine onnxruntime] MODEL VOCABULARY SENTENCE SENTENCE...
 
 MODEL takes input_ids and attention_mask and gives a vector of length 1 for each sentence. VOCABULARY is the `vocab.txt` of
-its tokeniser.
+its tokeniser. `tests/models/build.py OUT minilm` makes both, with the weights of all-MiniLM-L6-v2.
 """
 
 import argparse
 import re
+import unicodedata
 
 import numpy as np
 
 
 def tokenise(sentence, vocabulary):
-    """WordPiece: each word is cut into the longest pieces that the vocabulary has."""
+    """WordPiece: small letters without accents; each word is cut into the longest pieces that the vocabulary has."""
     ids = [vocabulary["[CLS]"]]
-    for word in re.findall(r"\w+|[^\w\s]", sentence.lower()):
+    letters = unicodedata.normalize("NFD", sentence.lower())
+    plain = "".join(c for c in letters if unicodedata.category(c) != "Mn")
+    for word in re.findall(r"[^\W_]+|[^\w\s]|_", plain):
         pieces, start = [], 0
         while start < len(word):
             prefix = "##" if start else ""

@@ -53,12 +53,15 @@ def native_name(array: np.ndarray) -> str:
     raise TypeError(f"arrays of {array.dtype} are no inputs of models")
 
 
-def prepare(value: Any, dtype: str, name: str) -> np.ndarray:
+def prepare(value: Any, dtype: str, name: str, width: int | None = None) -> np.ndarray:
     """An array in row-major order that holds elements of `dtype`, without a copy where that is possible.
 
     Takes arrays of any layout, what speaks DLPack (tensors of PyTorch, JAX, CuPy on the CPU), and lists and numbers, which
-    get the model's type. Arrays of another type are refused: a silent conversion would hide a mistake.
+    get the model's type. Arrays of another type are refused: a silent conversion would hide a mistake. Texts become their
+    bytes, an axis more than the array has: `width` of them, where the model fixes that, otherwise as many as the longest has.
     """
+    if dtype == "string":
+        return _bytes_of_texts(value, name, width)
     wanted = storage(dtype)
     if not isinstance(value, np.ndarray):
         if hasattr(value, "__dlpack__"):
@@ -74,8 +77,41 @@ def prepare(value: Any, dtype: str, name: str) -> np.ndarray:
     return np.ascontiguousarray(value.astype(wanted, copy=False)).reshape(value.shape)
 
 
+def _bytes_of_texts(value: Any, name: str, width: int | None) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array).reshape(array.shape)
+    if array.dtype.kind == "O":
+        texts = [t if isinstance(t, bytes) else t.encode() if isinstance(t, str) else None for t in array.flat]
+        if None in texts:
+            raise ValueError(f"input `{name}` takes texts, and got something else among them")
+        array = np.array(texts, dtype=np.bytes_).reshape(array.shape)
+    elif array.dtype.kind == "U":
+        array = np.char.encode(array, "utf-8")
+    elif array.dtype.kind != "S":
+        raise ValueError(f"input `{name}` takes texts, not elements of {array.dtype}")
+    longest = int(np.char.str_len(array).max(initial=0))
+    if width is not None and longest > width:
+        raise ValueError(f"input `{name}` takes texts of at most {width} bytes, and got one of {longest}")
+    bytes_each = max(longest, 1) if width is None else width
+    stored = max(bytes_each, 1)
+    padded = array.astype(f"S{stored}").tobytes()
+    return np.ascontiguousarray(np.frombuffer(padded, np.uint8).reshape(*array.shape, stored)[..., :bytes_each])
+
+
+def _texts_of_bytes(array: np.ndarray) -> np.ndarray:
+    shape, width = array.shape[:-1], array.shape[-1]
+    if width == 0 or array.size == 0:
+        return np.full(shape, "", dtype=object)
+    texts = np.ascontiguousarray(array).view(f"S{width}").reshape(shape)
+    return np.char.decode(texts, "utf-8").astype(object)
+
+
 def finish(array: np.ndarray, dtype: str) -> np.ndarray:
-    """The array with the type of ml_dtypes, where NumPy has none and ml_dtypes is installed."""
+    """The array as Python has it: texts as `str`, as onnxruntime gives them; types that NumPy lacks with those of ml_dtypes,
+    where it is installed."""
+    if dtype == "string":
+        return _texts_of_bytes(array)
     if dtype not in _ML_DTYPES:
         return array
     try:
@@ -87,4 +123,4 @@ def finish(array: np.ndarray, dtype: str) -> np.ndarray:
 
 def is_plain(dtype: str) -> bool:
     """Whether NumPy has this type by itself."""
-    return dtype not in _ML_DTYPES
+    return dtype not in _ML_DTYPES and dtype != "string"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import _native, _options
@@ -77,9 +77,10 @@ def inspect(
     cpu: str = "native",
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, Any] | None = None,
+    items: Mapping[str, int | Sequence[Sequence[int]]] | None = None,
     formats: Mapping[str, str] | None = None,
     progress: bool | _options.Progress | None = None,
 ) -> Inspection:
     """What would be chosen for each weight of a model, without making code. The arguments are those of `compile`."""
-    wanted = _options.options(cpu=cpu, dims=dims, bind=bind, formats=formats)
+    wanted = _options.options(cpu=cpu, dims=dims, bind=bind, items=items, formats=formats)
     return Inspection(json.loads(_native.inspect(_options.source(model), wanted, _options.progress(progress))))

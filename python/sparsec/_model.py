@@ -20,7 +20,8 @@ class Port(NamedTuple):
     dtype: str
     """Element type: `f32`, `i64`, `bool`, ..."""
     shape: tuple[int | str | None, ...]
-    """Extents: a number, the name of a dimension that is open, or None for an expression over such."""
+    """Extents: a number, the name of a dimension that is open, or None for an expression over such. Texts have one axis more
+    than in the model, their bytes."""
 
 
 class Model:
@@ -74,6 +75,8 @@ class Model:
         return outputs
 
     def _ordered(self, feeds: Mapping[str, Any]) -> list[Any]:
+        if any(isinstance(value, (list, tuple)) and name not in self._input_names for name, value in feeds.items()):
+            feeds = self._taken_apart(feeds)
         try:
             if len(feeds) == len(self._input_names):
                 return [feeds[name] for name in self._input_names]
@@ -84,6 +87,19 @@ class Model:
         if missing:
             raise ValueError(f"inputs are missing: {', '.join(missing)}; given are {', '.join(feeds) or 'none'}")
         raise ValueError(f"the model has no inputs {', '.join(unknown)}; it has {', '.join(self._input_names)}")
+
+    def _taken_apart(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Sequences are as many inputs as they have tensors: `x.0`, `x.1`, ..."""
+        apart: dict[str, Any] = {}
+        for name, value in feeds.items():
+            if name in self._input_names or not isinstance(value, (list, tuple)):
+                apart[name] = value
+                continue
+            count = sum(i.removeprefix(f"{name}.").isdigit() for i in self._input_names if i.startswith(f"{name}."))
+            if count != len(value):
+                raise ValueError(f"`{name}` was compiled for {count} tensors, not {len(value)}: `items` says how many")
+            apart.update((f"{name}.{i}", tensor) for i, tensor in enumerate(value))
+        return apart
 
     def __repr__(self) -> str:
         def port(p: Port) -> str:
@@ -100,6 +116,7 @@ def compile(
     cpu: str = "native",
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, Any] | None = None,
+    items: Mapping[str, int | Sequence[Sequence[int]]] | None = None,
     formats: Mapping[str, str] | None = None,
     tune: float | bool = False,
     output: str | os.PathLike[str] | None = None,
@@ -110,9 +127,11 @@ def compile(
 
     model: a path, bytes, or an onnx.ModelProto.
     name: name of the library and prefix of its functions.
-    cpu: "native", or a name as `sparsec compile --cpu` takes it; this machine must have its instructions.
+    cpu: "native", or a name or a list of levels as `sparsec compile --cpu` takes it; this machine must have the instructions
+    of one.
     dims: values for dimensions that the model leaves open.
     bind: arrays for inputs that become constants.
+    items: for inputs that are sequences or optional values, how many tensors they have, or the shape of each.
     formats: formats for weights by name, whatever they cost.
     tune: time formats and schedules, for that many seconds (True: 30).
     output: a folder that keeps the libraries and the header.
@@ -121,7 +140,9 @@ def compile(
 
     Raises CompileError with the message of the command `sparsec`.
     """
-    wanted = _options.options(name=name, cpu=cpu, dims=dims, bind=bind, formats=formats, tune=tune, output=output)
+    wanted = _options.options(
+        name=name, cpu=cpu, dims=dims, bind=bind, items=items, formats=formats, tune=tune, output=output
+    )
     return Model(_native.compile(_options.source(model), wanted, threads, _options.progress(progress)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def options(
     cpu: str = "native",
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, Any] | None = None,
+    items: Mapping[str, int | Sequence[Sequence[int]]] | None = None,
     formats: Mapping[str, str] | None = None,
     tune: float | bool = False,
     output: str | os.PathLike[str] | None = None,
@@ -46,10 +47,18 @@ def options(
         "cpu": cpu,
         "dims": dict(dims or {}),
         "bind": bound,
+        "items": {key: _items(value) for key, value in (items or {}).items()},
         "formats": dict(formats or {}),
         "tune": seconds,
         "output": None if output is None else os.fspath(output),
     }
+
+
+def _items(value: int | Sequence[Sequence[int]]) -> list[list[int] | None]:
+    """For each tensor of a sequence its shape, or None where it is as declared."""
+    if isinstance(value, int):
+        return [None] * value
+    return [list(shape) for shape in value]
 
 
 def progress(wanted: bool | Progress | None) -> Progress | None:

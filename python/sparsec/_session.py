@@ -25,6 +25,7 @@ _TYPES = {
     "u32": "uint32",
     "u64": "uint64",
     "bool": "bool",
+    "string": "string",
 }
 
 
@@ -88,4 +89,6 @@ class InferenceSession:
 
 
 def _node_arg(port: Any) -> NodeArg:
-    return NodeArg(port.name, f"tensor({_TYPES.get(port.dtype, port.dtype)})", list(port.shape))
+    # The last axis of texts is their bytes, which is none of the model's.
+    shape = port.shape[:-1] if port.dtype == "string" else port.shape
+    return NodeArg(port.name, f"tensor({_TYPES.get(port.dtype, port.dtype)})", list(shape))

@@ -54,6 +54,8 @@ pub(crate) struct Options {
     #[pyo3(item)]
     bind: BTreeMap<String, Bound3>,
     #[pyo3(item)]
+    items: BTreeMap<String, Vec<Option<Vec<i64>>>>,
+    #[pyo3(item)]
     formats: BTreeMap<String, String>,
     #[pyo3(item)]
     tune: Option<f64>,
@@ -63,10 +65,15 @@ pub(crate) struct Options {
 
 impl Options {
     fn resolve(self) -> Result<CompileOptions, String> {
-        let target = Target::new(None, &self.cpu).map_err(|e| e.to_string())?;
-        let mut options = CompileOptions::new(target);
+        let mut targets = Target::levels(None, &self.cpu).map_err(|e| e.to_string())?.into_iter();
+        let mut options = CompileOptions::new(targets.next().ok_or("`cpu` names no CPU")?);
+        options.levels = targets.collect();
+        if self.tune.is_some() && !options.levels.is_empty() {
+            return Err("tuning is for one CPU, not for a list".to_owned());
+        }
         options.name = self.name;
         options.dims = self.dims;
+        options.items = self.items;
         for (input, (dtype, shape, bytes)) in self.bind {
             let dtype = DType::ALL.into_iter().find(|d| d.name() == dtype);
             let dtype = dtype.ok_or_else(|| format!("`{input}` is bound to an array of an unknown type"))?;

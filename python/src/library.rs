@@ -104,7 +104,8 @@ impl Library {
             return Ok(buffer);
         }
         let py = value.py();
-        let array = self.prepare.call1(py, (value, port.dtype.name(), &port.name))?;
+        let width = port.extents.last().copied().filter(|&e| e >= 0 && port.dtype.name() == "string");
+        let array = self.prepare.call1(py, (value, port.dtype.name(), &port.name, width))?;
         let buffer = Buffer::of(array.bind(py), false)?;
         match buffer.holds(port.dtype) {
             true => Ok(buffer),

