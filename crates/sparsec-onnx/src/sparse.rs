@@ -19,11 +19,11 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// What a file of this size justifies: 64 times its size, but at least 1 MiB, and at most 256 MiB or 8 times its
+    /// What a file of this size justifies: 64 times its size, but at least 16 MiB, and at most 256 MiB or 8 times its
     /// size, whichever is more.
     pub(crate) fn for_file(size: u64) -> Self {
         let most = size.saturating_mul(8).max(256 << 20);
-        Budget { left: size.saturating_mul(64).clamp(1 << 20, most) }
+        Budget { left: size.saturating_mul(64).clamp(16 << 20, most) }
     }
 
     /// Takes bytes from the allowance.

@@ -6,8 +6,39 @@ impl Dim {
     /// Whether this is not negative, whatever the symbols are, each of which is at least 0. `false` where nothing proves it.
     #[must_use]
     pub fn is_never_negative(&self) -> bool {
-        range(self).0.is_some_and(|low| low >= 0)
+        let (mut least, mut scale) = (self.clone(), 1);
+        for _ in 0..QUOTIENTS {
+            // This is an integer, so above -1 is enough.
+            if range(&least).0.is_some_and(|low| low > -scale) {
+                return true;
+            }
+            let Some((next, times)) = without_quotient(&least) else { return false };
+            (least, scale) = (next, scale.saturating_mul(times));
+        }
+        false
     }
+}
+
+/// Quotients of one expression that are looked into.
+const QUOTIENTS: usize = 8;
+/// Divisors and factors above this are left alone, so that products of them are exact.
+const LARGE: u64 = 1 << 20;
+
+/// Not more than a multiple of `dim`, and which: a rounded quotient `c * floor(a / b)` gives way to `c * a / b`, or to `c * (a - b + 1) / b`
+/// where that is less, and everything is multiplied by `b`. So quotients of the same symbol meet, which ranges keep apart.
+fn without_quotient(dim: &Dim) -> Option<(Dim, i64)> {
+    let (factor, a, b) = dim.terms().find_map(|(atoms, factor)| match atoms {
+        [Atom::FloorDiv(a, b)] => Some((factor, a, b.as_const().filter(|b| (1..=LARGE as i64).contains(b))?)),
+        _ => None,
+    })?;
+    if dim.terms().any(|(_, c)| c.unsigned_abs() > LARGE) || a.terms().any(|(_, c)| c.unsigned_abs() > LARGE) {
+        return None;
+    }
+    let quotient = a.floor_div(&Dim::constant(b));
+    let low = if factor > 0 { Dim::constant(b - 1) } else { Dim::constant(0) };
+    let factor = Dim::constant(factor);
+    let rest = dim.clone() - factor.clone() * quotient;
+    Some((rest * Dim::constant(b) + factor * (a.as_ref().clone() - low), b))
 }
 
 /// The least and the largest value; `None` where there is no bound, or none that was found.
@@ -83,10 +114,24 @@ mod tests {
             "512 - min(n, 512)",
             "floordiv(n, 2)",
             "floordiv(n - 1, 2) + 1",
+            "2*floordiv(n, 3) - floordiv(2*n + 2, 3) + 2",
+            "n - 2*floordiv(n, 2)",
+            "3 + 4*floordiv(n, 4) - n",
+            "floordiv(n, 2) - floordiv(n, 4)",
         ] {
             assert!(proved(text), "{text}");
         }
-        for text in ["n - 1", "512 - n", "min(n, m - 1)", "n - m", "floordiv(n - 3, 2) + 1", "max(n - 9, m - 1)"] {
+        for text in [
+            "n - 1",
+            "512 - n",
+            "min(n, m - 1)",
+            "n - m",
+            "floordiv(n - 3, 2) + 1",
+            "max(n - 9, m - 1)",
+            "2*floordiv(n, 3) - floordiv(2*n + 2, 3) + 1",
+            "2 + 4*floordiv(n, 4) - n",
+            "floordiv(n, 4) - floordiv(n, 2)",
+        ] {
             assert!(!proved(text), "{text}");
         }
     }

@@ -55,6 +55,10 @@ fn equation(left: &Dim, right: &Dim) -> Option<(Symbol, Dim)> {
     if let Some(found) = whole(left, right).or_else(|| whole(right, left)) {
         return Some(found);
     }
+    // A quotient or a minimum says little about a symbol: `min(n, 2)` and 1 agree for `n = 1`, but the model may not mean that.
+    if !left.is_polynomial() || !right.is_polynomial() {
+        return None;
+    }
     others.chain(ones).map(|(symbol, value)| (symbol.clone(), value)).find(|(symbol, value)| {
         let one = BTreeMap::from([(symbol.clone(), value.clone())]);
         left.substitute(&one) == right.substitute(&one)

@@ -18,6 +18,9 @@ pub(super) fn modulo(cx: &mut Context, node: &Node<'_>) -> Results {
     if dtype.is_float() && !follows_dividend {
         return Err(Fault::attribute("fmod", "must be 1 for floating-point numbers"));
     }
+    if !follows_dividend && let Some(known) = symbolic::floored_remainder(cx, x, y)? {
+        return Ok(vec![known]);
+    }
     let remainder = apply(cx, BinaryOp::Rem, x, y)?;
     let unsigned = matches!(dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64);
     if follows_dividend || unsigned {

@@ -1,10 +1,14 @@
 //! Padding, with a constant or with elements of the tensor itself, and cropping.
 
-use sparsec_graph::{DType, Op};
+mod computed;
+
+use sparsec_graph::{DType, Dim, Op};
 
 use super::context::{Context, Operand};
 use super::node::{Node, axes, axis};
+use super::symbolic::is_tame;
 use crate::error::Fault;
+use computed::Mode;
 
 type Results = Result<Vec<Operand>, Fault>;
 
@@ -15,23 +19,35 @@ type Amounts = Vec<(i64, i64)>;
 pub(super) fn pad(cx: &mut Context, node: &Node<'_>) -> Results {
     let x = node.input(0)?;
     let amounts = amounts(cx, node, x)?;
-    if amounts.iter().all(|p| *p == (0, 0)) {
+    if amounts.iter().all(|(before, after)| before.is(0) && after.is(0)) {
         return Ok(vec![x]);
     }
-    let place: fn(i64, i64) -> i64 = match node.string("mode")?.unwrap_or("constant") {
+    let fixed: Option<Amounts> =
+        amounts.iter().map(|(before, after)| before.as_const().zip(after.as_const())).collect();
+    let (place, mode): (fn(i64, i64) -> i64, Mode) = match node.string("mode")?.unwrap_or("constant") {
         "constant" => {
             let value = match node.optional(2) {
                 Some(value) => cx.number(value).ok_or_else(|| cx.unresolved(value, "the padding value"))?,
                 None => node.float_or("value", 0.0)?,
             };
-            return Ok(vec![cx.append(Op::Pad { amounts, value }, &[x])?]);
+            return Ok(vec![match fixed {
+                Some(amounts) => cx.append(Op::Pad { amounts, value }, &[x])?,
+                None => computed::constant(cx, x, &amounts, value)?,
+            }]);
         }
-        "edge" => |at, extent| at.clamp(0, extent - 1),
-        "reflect" => mirrored,
-        "wrap" => |at, extent| at.rem_euclid(extent),
+        "edge" => (|at, extent| at.clamp(0, extent - 1), Mode::Edge),
+        "reflect" => (mirrored, Mode::Reflect),
+        "wrap" => (|at, extent| at.rem_euclid(extent), Mode::Wrap),
         other => return Err(Fault::attribute("mode", format!("is `{other}`"))),
     };
-    Ok(vec![indexed(cx, x, &amounts, place)?])
+    let shape = cx.shape(x);
+    // What is cropped decides where the rest is taken from, so that the extent must be known.
+    let is_known =
+        |((before, after), extent): (&(i64, i64), &Dim)| extent.as_const().is_some() || (*before >= 0 && *after >= 0);
+    Ok(vec![match fixed.filter(|amounts| amounts.iter().zip(&shape).all(is_known)) {
+        Some(amounts) => indexed(cx, x, &amounts, place)?,
+        None => computed::indexed(cx, x, &amounts, mode)?,
+    }])
 }
 
 /// The index that an index beyond the ends is the mirror image of; the ends themselves are not repeated.
@@ -41,22 +57,27 @@ fn mirrored(at: i64, extent: i64) -> i64 {
     at.min(period - at).clamp(0, extent - 1)
 }
 
-fn amounts(cx: &Context, node: &Node<'_>, x: Operand) -> Result<Amounts, Fault> {
+fn amounts(cx: &Context, node: &Node<'_>, x: Operand) -> Result<computed::Amounts, Fault> {
     let rank = cx.rank(x);
-    let old = node.ints("paddings")?.filter(|_| node.opset < 2).map(<[i64]>::to_vec);
-    let pads = old.map_or_else(|| node.ints_input_or_attribute(cx, 1, "pads"), |pads| Ok(Some(pads)))?;
-    let pads = pads.ok_or(Fault::MissingInput(1))?;
+    let written = node.ints(if node.opset < 2 { "paddings" } else { "pads" })?;
+    let pads = match (node.optional(1), written) {
+        (Some(pads), _) => cx.dims(pads, "input 1 (`pads`)")?,
+        (None, Some(pads)) => pads.iter().copied().map(Dim::constant).collect(),
+        (None, None) => return Err(Fault::MissingInput(1)),
+    };
     let list = match node.optional(3) {
         Some(axes) => cx.const_ints(axes, "the axes")?,
         None => (0..rank as i64).collect(),
     };
     axes(&list, rank)?;
-    if pads.len() != 2 * list.len() || pads.iter().any(|p| p.unsigned_abs() > 1 << 40) {
-        return Err(Fault::invalid(format!("pads {pads:?} do not fit {} axes", list.len())));
+    let small = |p: &Dim| p.as_const().map_or(is_tame(p), |p| p.unsigned_abs() <= 1 << 40);
+    if pads.len() != 2 * list.len() || !pads.iter().all(small) {
+        let pads: Vec<String> = pads.iter().map(Dim::to_string).collect();
+        return Err(Fault::invalid(format!("pads [{}] do not fit {} axes", pads.join(", "), list.len())));
     }
-    let mut amounts = vec![(0, 0); rank];
+    let mut amounts = vec![(Dim::constant(0), Dim::constant(0)); rank];
     for (i, &a) in list.iter().enumerate() {
-        amounts[axis(a, rank)?] = (pads[i], pads[i + list.len()]);
+        amounts[axis(a, rank)?] = (pads[i].clone(), pads[i + list.len()].clone());
     }
     Ok(amounts)
 }

@@ -81,7 +81,7 @@ fn part(extent: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<SliceAxis, Fa
         return Ok(fixed_part(extent, start, end, step));
     }
     if step < 0 {
-        return reversed(extent, start, end, step);
+        return descending(extent, start, end, step);
     }
     // A start past the end needs no clamping: nothing is taken then.
     let start = match start.as_const() {
@@ -117,13 +117,29 @@ fn bound(extent: &Dim, bound: &Dim) -> Result<Dim, Fault> {
     }
 }
 
-/// A whole axis from its end: the only descending slice of an extent with symbols.
-fn reversed(extent: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<SliceAxis, Fault> {
-    let from_end = start.as_const().is_some_and(|s| s == -1 || s >= FAR);
-    if !from_end || end.as_const().is_none_or(|e| e > -FAR) || step != -1 {
-        return Err(Fault::unsupported("a descending slice of part of a dynamic dimension"));
-    }
-    Ok(SliceAxis { start: extent.clone() - Dim::constant(1), len: extent.clone(), step })
+/// One axis of a descending slice of an extent with symbols, whose bounds are clamped.
+fn descending(extent: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<SliceAxis, Fault> {
+    let last = extent.clone() - Dim::constant(1);
+    // One before the first: an end that takes in the first element, or a start that takes none.
+    let before = Dim::constant(-1);
+    let place = |bound: &Dim| match bound.as_const() {
+        Some(b) if b >= FAR => Ok(last.clone()),
+        Some(b) if b <= -FAR => Ok(before.clone()),
+        None if !symbolic::is_tame(bound) => Err(Fault::invalid("a bound is too large an expression")),
+        _ if is_nonnegative(&(before.clone() - bound.clone())) => {
+            Ok(symbolic::max(&before, &(extent.clone() + bound.clone())))
+        }
+        _ => Ok(symbolic::min(bound, &last)),
+    };
+    let (start, end) = (place(start)?, place(end)?);
+    let len = symbolic::max(&Dim::constant(0), &(start.clone() - end));
+    // Before the first element nothing is taken.
+    let start = symbolic::max(&Dim::constant(0), &start);
+    Ok(SliceAxis {
+        start,
+        len: if step == -1 { len } else { len.ceil_div(&Dim::constant(step.saturating_neg())) },
+        step,
+    })
 }
 
 fn fixed_part(extent: i64, start: i64, end: i64, step: i64) -> SliceAxis {

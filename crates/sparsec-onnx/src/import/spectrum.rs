@@ -53,22 +53,23 @@ pub(super) fn stft(cx: &mut Context, node: &Node<'_>) -> Results {
         signal = cx.insert_axes(signal, &[2])?;
     }
     let [batch, _, parts] = cx.shape(signal).try_into().map_err(|_| Fault::invalid("a signal has 3 dimensions"))?;
-    let points = cx.const_extent(signal, 1)?;
+    let points = cx.shape(signal)[1].clone();
     let length = match (node.optional(3), window) {
         (Some(length), _) => number(cx, length, "the length of frames")?,
         (None, Some(window)) => cx.const_extent(window, 0)?,
-        (None, None) => points,
+        (None, None) => cx.const_extent(signal, 1)?,
     };
-    if step < 1 || length < 1 || length > points {
+    if step < 1 || length < 1 || points.as_const().is_some_and(|points| length > points) {
         return Err(Fault::invalid(format!("frames of {length} points of {points}, at distances of {step}")));
     }
-    let frames = (points - length) / step + 1;
-    let size = |n: i64| usize::try_from(n).unwrap_or(0);
-    let indices =
-        cx.table(DType::I64, &[size(frames), size(length)], |i| (i as i64 / length) * step + i as i64 % length)?;
-    let indices = cx.reshape(indices, vec![Dim::constant(frames * length)])?;
+    let frames = (points - Dim::constant(length)).floor_div(&Dim::constant(step)) + Dim::constant(1);
+    let starts = cx.iota(DType::I64, &frames, 2, 0)?;
+    let starts = cx.with_number(BinaryOp::Mul, starts, step as f64)?;
+    let places = cx.iota(DType::I64, &Dim::constant(length), 2, 1)?;
+    let indices = cx.binary(BinaryOp::Add, starts, places)?;
+    let indices = cx.reshape(indices, vec![frames.clone() * Dim::constant(length)])?;
     let framed = cx.append(Op::Gather { axis: 1 }, &[signal, indices])?;
-    let mut framed = cx.reshape(framed, vec![batch, frames.into(), length.into(), parts])?;
+    let mut framed = cx.reshape(framed, vec![batch, frames, length.into(), parts])?;
     if let Some(window) = window {
         let window = cx.reshape(window, vec![length.into(), Dim::constant(1)])?;
         framed = cx.binary(BinaryOp::Mul, framed, window)?;

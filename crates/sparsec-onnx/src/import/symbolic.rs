@@ -59,6 +59,18 @@ pub(super) fn binary(cx: &mut Context, op: BinaryOp, x: Operand, y: Operand) -> 
     values.map(|values| cx.add_ints(TensorType::new(dtype, shape), values)).transpose()
 }
 
+/// The remainder of known integers that has the sign of the divisor, which is one positive number.
+pub(super) fn floored_remainder(cx: &mut Context, x: Operand, y: Operand) -> Result<Option<Operand>, Fault> {
+    let (ty, divisor) = (cx.ty(x).clone(), cx.ints(y));
+    let (Some(values), Some([divisor])) = (cx.ints(x), divisor.as_deref()) else { return Ok(None) };
+    if divisor.as_const().is_none_or(|d| d <= 0) || !values.iter().all(is_tame) || cx.rank(y) > ty.rank() {
+        return Ok(None);
+    }
+    let remainder = |a: &Dim| a.clone() - a.floor_div(divisor) * divisor.clone();
+    let values = values.iter().map(remainder).collect();
+    cx.add_ints(ty, values).map(Some)
+}
+
 /// `if c { x } else { y }` on known integers.
 pub(super) fn select(cx: &mut Context, c: Operand, x: Operand, y: Operand) -> Result<Option<Operand>, Fault> {
     let types = [c, x, y].map(|v| cx.ty(v).clone());
@@ -109,7 +121,14 @@ fn scalar(op: BinaryOp, a: &Dim, b: &Dim) -> Option<Dim> {
         BinaryOp::Div => divide(a, b),
         BinaryOp::Min => Some(min(a, b)),
         BinaryOp::Max => Some(max(a, b)),
-        BinaryOp::Rem => a.as_const()?.checked_rem(b.as_const()?).map(Dim::constant),
+        BinaryOp::Rem => match (a.as_const(), b.as_const()?) {
+            (Some(a), b) => a.checked_rem(b).map(Dim::constant),
+            // Of numbers that are not negative, how ever the remainder's sign is chosen.
+            (None, b) => (b > 0 && is_nonnegative(a)).then(|| {
+                let by = Dim::constant(b);
+                a.clone() - a.floor_div(&by) * by
+            }),
+        },
         BinaryOp::Mul | BinaryOp::Pow | BinaryOp::Xor | BinaryOp::ShiftLeft | BinaryOp::ShiftRight => None,
     }
 }

@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod composed;
+mod computed;
 mod control;
 mod errors;
 mod external;
