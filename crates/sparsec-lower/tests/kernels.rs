@@ -349,3 +349,35 @@ fn products_of_integers() {
         );
     }
 }
+
+/// What ONNX Runtime 1.32 gives with fused multiply-add, bit by bit: a last bit decides what a quantisation behind it rounds to.
+#[test]
+fn sigmoid_has_the_bits_of_the_reference() {
+    let cases = [
+        (0.01_f32, 0x3f00_a3d7_u32, 0x3ba4_a8c1_u32),
+        (-0.3, 0x3ed9_e2ac, 0xbe02_bb34),
+        (0.777, 0x3f2f_5e56, 0x3f08_42e6),
+        (1.5, 0x3f51_4c8f, 0x3f9c_f96b),
+        (-2.25, 0x3dc3_4690, 0xbe5b_af62),
+        (4.0, 0x3f7b_6541, 0x407b_6541),
+        (-7.5, 0x3a10_e800, 0xbb87_d980),
+        (9.5, 0x3f7f_fb18, 0x4117_fd16),
+    ];
+    let graph = sparsec_graph::parse(
+        r#"graph @g {
+  input %0 "x": f32[8]
+  %1 = sigmoid (%0)
+  %2 = silu (%0)
+  output "y" = %1
+  output "z" = %2
+}"#,
+    )
+    .unwrap();
+    let target = sparsec_lower::TargetInfo::AVX2;
+    let lowered = sparsec_lower::lower_with(&graph, &target, &sparsec_lower::LowerOptions::default()).unwrap();
+    let x = sparsec_tir::BufferData::from_f32(&cases.map(|(x, ..)| x));
+    let found = sparsec_tir::run_program(&lowered.program, &lowered.data, &[], &[x]).unwrap();
+    let bits = |i: usize| found[i].to_f32().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(0), cases.map(|(_, bits, _)| bits));
+    assert_eq!(bits(1), cases.map(|(.., bits)| bits));
+}

@@ -82,11 +82,14 @@ fn binary(graph: &mut Graph, id: NodeId, op: BinaryOp, x: ValueId, y: ValueId) -
     }
 }
 
-/// Whether the last bit of a result decides which integer comes of it: a quotient must then stay one.
+/// Whether the last bit of a result decides which integer comes of it: a quotient must then stay one. So must one that is
+/// divided by, as the scale of a tensor that is quantised while the model runs: `round(x / ((max - min) / 255))`.
 pub(crate) fn is_rounded(graph: &Graph, id: NodeId) -> bool {
-    graph.users(graph.node(id).result()).into_iter().any(|user| match &graph.node(user).op {
+    let result = graph.node(id).result();
+    graph.users(result).into_iter().any(|user| match &graph.node(user).op {
         Op::Unary(UnaryOp::Round | UnaryOp::Floor | UnaryOp::Ceil) => true,
         Op::Cast(to) => !to.is_float(),
+        Op::Binary(BinaryOp::Div) => graph.node(user).operands.get(1) == Some(&result),
         _ => false,
     })
 }

@@ -2,10 +2,10 @@
 //!
 //! `BatchNorm(Conv(x, w) + b)` is a convolution with the weight `s w` and the bias `s b + t`, where
 //! `s = scale / sqrt(variance + epsilon)` and `t = bias - s * mean`. A scale of 0 makes a row of zeros, which
-//! [`crate::propagate_sparsity`] then removes; a zero weight stays an exact zero. All arithmetic is in `f64`, rounded once
-//! to the weight's type.
+//! [`crate::propagate_sparsity`] then removes; a zero weight stays an exact zero. All arithmetic on weights is in `f64`, rounded
+//! once to the weight's type.
 
-use sparsec_graph::{BinaryOp, Graph, Node, NodeId, Op, ValueId};
+use sparsec_graph::{BinaryOp, DType, Graph, Node, NodeId, Op, ValueId};
 
 use crate::canonicalise::is_rounded;
 use crate::linear::Linear;
@@ -98,13 +98,27 @@ fn batch_norm(graph: &Graph, node: &Node, epsilon: f64) -> Option<(Vec<f64>, Vec
     Some((scale, shift))
 }
 
+/// The same in `f32`, each operation rounded. One that is folded into no weight is most often followed by a quantisation, which
+/// keeps the bits of ONNX Runtime's result only where scale and shift have its bits.
+fn batch_norm_in_f32(graph: &Graph, node: &Node, epsilon: f64) -> Option<(Vec<f64>, Vec<f64>)> {
+    let mut parameters = node.operands.iter().skip(1).map(|&v| graph.constant(v)?.data.as_f32());
+    let mut next = || parameters.next().flatten();
+    let (scale, bias, mean, variance) = (next()?, next()?, next()?, next()?);
+    let inverse = |v: &f32| 1.0 / (v + epsilon as f32).sqrt();
+    let scale: Vec<f32> = scale.iter().zip(variance.iter()).map(|(s, v)| inverse(v) * s).collect();
+    let shift = bias.iter().zip(mean.iter()).zip(&scale).map(|((b, m), s)| f64::from(b - m * s)).collect();
+    Some((scale.into_iter().map(f64::from).collect(), shift))
+}
+
 fn expand_batch_norm(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
     let node = graph.node(id);
     let (Op::BatchNorm { epsilon }, Some(&x)) = (&node.op, node.operands.first()) else { return Ok(false) };
     let ty = graph.ty(x).clone();
-    let (Some((scale, shift)), Some(channels)) = (batch_norm(graph, node, *epsilon), extent(&ty, 1)) else {
-        return Ok(false);
+    let parameters = match ty.dtype {
+        DType::F32 => batch_norm_in_f32(graph, node, *epsilon),
+        _ => batch_norm(graph, node, *epsilon),
     };
+    let (Some((scale, shift)), Some(channels)) = (parameters, extent(&ty, 1)) else { return Ok(false) };
     let shape = channel_shape(ty.rank(), 1, channels);
     let (Some(scale), Some(shift)) = (from_f64(ty.dtype, &shape, scale), from_f64(ty.dtype, &shape, shift)) else {
         return Ok(false);

@@ -371,7 +371,7 @@ impl Recurrent<'_> {
         let gates = self.cell.gates().len() as i64;
         let mut scanned = Vec::new();
         let mut weights = Vec::new();
-        let mut late_bias = None;
+        let (mut late_bias, mut biases) = (None, Vec::new());
         for (g, letter) in self.cell.gates().chars().enumerate() {
             let rows = (g as i64 * self.hidden, self.hidden);
             let weight = self.weight(cx, 1, d, g, &format!("W{side}.{letter}"))?;
@@ -387,7 +387,11 @@ impl Recurrent<'_> {
                 } else {
                     add(cx, input_bias, own)?
                 };
-                gate = add(cx, gate, bias)?;
+                if self.quantised {
+                    biases.push(bias);
+                } else {
+                    gate = add(cx, gate, bias)?;
+                }
             }
             scanned.push(gate);
             weights.push(self.weight(cx, 2, d, g, &format!("R{side}.{letter}"))?);
@@ -410,7 +414,7 @@ impl Recurrent<'_> {
         operands.extend(&scanned);
         cx.node_name = format!("{}{side}", self.name);
         cx.begin_nested("step");
-        let step = Step { all: self, weights, late_bias, peepholes, activations, end, carried };
+        let step = Step { all: self, weights, late_bias, biases, peepholes, activations, end, carried };
         let nested = match step.outputs(cx, side) {
             Ok(outputs) => cx.end_nested(&outputs)?,
             Err(fault) => {
@@ -439,6 +443,9 @@ struct Step<'a> {
     weights: Vec<Weight>,
     /// The recurrent bias of the last gate, where it is not part of the input's.
     late_bias: Option<Operand>,
+    /// Biases that come behind both products of a gate: of quantised weights, whose rounding errors the next step quantises, so
+    /// that the order of the sum is ONNX Runtime's.
+    biases: Vec<Operand>,
     peepholes: Vec<Operand>,
     activations: &'a [Activation],
     end: Direction,
@@ -557,6 +564,9 @@ impl Step<'_> {
             cx.node_name = name(letter);
             let product = product(cx, "hk,bk->bh", self.weights[i], h)?;
             let mut sum = add(cx, product, gates[i])?;
+            if let Some(&bias) = self.biases.get(i) {
+                sum = add(cx, sum, bias)?;
+            }
             if let (Some(cell), Some(&peephole)) = (cell, self.peepholes.get(i)) {
                 let seen = mul(cx, cell, peephole)?;
                 sum = add(cx, sum, seen)?;

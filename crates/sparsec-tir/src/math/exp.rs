@@ -92,12 +92,40 @@ pub(super) fn exp(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
     op(BinaryOp::Mul, op(BinaryOp::Mul, p, scale(half)), scale(rest))
 }
 
-/// `tanh |x| = m / (m + 2)` with `m = e^(2|x|) - 1 = 2^k (e^r - 1) + (2^k - 1)`, and the sign of `x`.
+/// `x p(x^2) / q(x^2)` on -9..9, where `tanh` is 1 in `f32`: the rational approximation of Eigen (`generic_fast_tanh_float`),
+/// which ONNX Runtime has too. Equal bits are worth more than the units in the last place of a better fit where a result
+/// is rounded to an integer next, as in models that are quantised while they run.
+const TANH_P: [f64; 7] = [
+    4.893_524_558_917_86e-3,
+    6.372_619_288_754_36e-4,
+    1.485_722_357_179_79e-5,
+    5.122_297_090_371_14e-8,
+    -8.604_671_522_137_35e-11,
+    2.000_187_904_824_77e-13,
+    -2.760_768_477_423_55e-16,
+];
+const TANH_Q: [f64; 4] =
+    [4.893_525_185_543_85e-3, 2.268_434_632_439e-3, 1.185_347_056_866_54e-4, 1.198_258_394_667_02e-6];
+
+/// `tanh x` in `f32`.
+fn tanh_f32(m: &mut Emit<'_>, x: Expr) -> Expr {
+    let s = Scalar::F32;
+    let x = at_most(m, s, 9.0, at_least(m, s, -9.0, x));
+    let x = m.bind("x", s, x);
+    let square = m.bind("square", s, op(BinaryOp::Mul, x.clone(), x.clone()));
+    let p = m.polynomial(s, &square, &TANH_P);
+    op(BinaryOp::Div, op(BinaryOp::Mul, p, x), m.polynomial(s, &square, &TANH_Q))
+}
+
+/// `tanh x`; in `f64`, `tanh |x| = m / (m + 2)` with `m = e^(2|x|) - 1 = 2^k (e^r - 1) + (2^k - 1)`, and the sign of `x`.
 pub(super) fn tanh(m: &mut Emit<'_>, s: Scalar, x: Expr) -> Expr {
+    if s != Scalar::F64 {
+        return tanh_f32(m, x);
+    }
     let f = format(s);
     let int = super::emit::int_of(s);
     // From here on, tanh is 1.
-    let limit = if s == Scalar::F64 { 40.0 } else { 19.0 };
+    let limit = 40.0;
     let size = Expr::unary(UnaryOp::Abs, x.clone());
     let twice = at_most(m, s, limit, op(BinaryOp::Add, size.clone(), size));
     let twice = m.bind("x", s, twice);

@@ -9,7 +9,7 @@
 //! | function | method | domain | f32 | f64 |
 //! |---|---|---|---|---|
 //! | exp | `2^k e^r`, `r` in ±ln 2 / 2, minimax polynomial | all; subnormal results too | 2 | 2 |
-//! | tanh | `m / (m + 2)`, `m = e^2x - 1` from the same reduction | all | 3 | 3 |
+//! | tanh | f32: `x P(x²) / Q(x²)`; f64: `m / (m + 2)`, `m = e^2x - 1` from the same reduction | f32: from 1e-34 on | 6 | 3 |
 //! | erf | odd polynomial; from 1 on `1 - P(x)`, f64: `1 - e^-x² R(x)` | all | 4 | 4 |
 //! | log | `k ln 2 + log m`, `m` in √½..√2, minimax polynomial | all; NaN below 0 | 2 | 2 |
 //! | sin, cos | two-step (f32: in f64) Cody-Waite reduction to ±π/4 | up to 1e5 in size | 2 | 4 |
