@@ -27,10 +27,6 @@ use crate::{PassError, PassStats};
 /// The largest magnitude up to which every integer is an `f32`.
 const EXACT: f64 = (1 << 24) as f64;
 
-/// How much larger numbers get inside F(2x2, 3x3) (Lavin, Gray, CVPR 2016) than its results are: sums of 4 elements of the image, and 9
-/// products in an output, in units of a quarter, which the transformed weights have.
-const WINOGRAD_GROWTH: f64 = 4.0 * 9.0 * 4.0;
-
 /// Moves scales behind products of dequantised operands, and computes products of small integers in `f32`, where both are
 /// exact.
 ///
@@ -170,16 +166,7 @@ fn is_exact(graph: &Graph, node: &Node, operands: [ValueId; 2], weights: &[Optio
         }
         Some(terms * magnitude(graph, operands[0])? * magnitude(graph, operands[1])?)
     };
-    let growth = if may_be_winograd(graph, node) { WINOGRAD_GROWTH } else { 1.0 };
-    bound().is_some_and(|bound| (bound + bias) * growth <= EXACT)
-}
-
-/// Whether a convolution is one that the dense kernels may compute by F(2x2, 3x3).
-fn may_be_winograd(graph: &Graph, node: &Node) -> bool {
-    let Op::Conv(attrs) = &node.op else { return false };
-    let ones = |values: &[i64]| values.iter().all(|&v| v == 1);
-    let kernel = node.operands.get(1).and_then(|&w| graph.ty(w).shape.get(2..));
-    kernel.is_some_and(|k| k.len() == 2 && k.iter().all(|d| d.is(3))) && ones(&attrs.strides) && ones(&attrs.dilations)
+    bound().is_some_and(|bound| bound + bias <= EXACT)
 }
 
 /// `q * scale`: integers in `f32`, and their scale.

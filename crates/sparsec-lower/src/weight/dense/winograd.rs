@@ -51,6 +51,9 @@ pub(super) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInf
     if !fits(&p.rows) || !fits(&p.cols) || p.m < FEWEST || p.channels < FEWEST {
         return None;
     }
+    if !stays_exact(weight) {
+        return None;
+    }
     let image = [known(&p.x.shape[2])?, known(&p.x.shape[3])?];
     let output = [known(&p.y.shape[2])?, known(&p.y.shape[3])?];
     let grid = [output[0].div_ceil(2), output[1].div_ceil(2)];
@@ -70,6 +73,20 @@ pub(super) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInf
     let (own, others) = (ranked[wanted].clone(), ranked.iter().map(Pieces::filtering).take(MORE).collect::<Vec<_>>());
     let schedule = own.filtering();
     Some(Schedule { problem: p, pieces: own, image, output, grid }.build(weight).with_schedules(schedule, others))
+}
+
+/// Whether weights that are integers, of a quantised model, give the sums that the direct kernel gives: exact ones, as
+/// long as no number leaves 2^24. Inside, numbers are sums of 4 elements of the image, of 8 bits and a sign, 9 products in an
+/// output, and in units of a quarter, which the transformed weights have (Lavin, Gray, CVPR 2016).
+fn stays_exact(weight: &WeightMatrix) -> bool {
+    const GROWTH: f64 = 4.0 * 9.0 * 4.0 * 255.0;
+    let stored = weight.stored();
+    if stored.iter().any(|v| v.fract() != 0.0) {
+        return true;
+    }
+    let rows = stored.chunks((stored.len() / weight.outputs().max(1)).max(1));
+    let largest = rows.map(|row| row.iter().map(|v| f64::from(v.abs())).sum::<f64>()).fold(0.0, f64::max);
+    largest * GROWTH <= f64::from(1 << 24)
 }
 
 struct Schedule<'a> {
