@@ -7,6 +7,7 @@ mod check;
 mod context;
 mod function;
 mod levels;
+mod overlap;
 mod profile;
 mod query;
 mod run;

@@ -112,7 +112,7 @@ impl<'c> Glue<'_, 'c> {
             params,
             buffers,
         };
-        self.emit_overlaps(&mut f, &places, input_bytes, output_bytes)?;
+        self.emit_overlaps(&mut f, (&places.inputs, input_bytes), (&places.outputs, output_bytes))?;
         if self.profile {
             places.clock = Some(self.start_clock(&f, context)?);
         }
@@ -379,37 +379,6 @@ impl<'c> Glue<'_, 'c> {
         ];
         cx.builder.build_indirect_call(kernel_type(cx), kernel, &arguments, "")?;
         f.finish(None)
-    }
-
-    /// Refuses an output that shares memory with an input or with another output: kernels rely on it.
-    fn emit_overlaps(
-        &self,
-        f: &mut Fun<'_, 'c>,
-        places: &Places<'c>,
-        input_bytes: PointerValue<'c>,
-        output_bytes: PointerValue<'c>,
-    ) -> Emit<()> {
-        let cx = self.cx;
-        let range = |f: &Fun<'_, 'c>, data: &[PointerValue<'c>], bytes| -> Emit<Vec<_>> {
-            let mut all = Vec::new();
-            for (i, p) in data.iter().enumerate() {
-                let start = cx.builder.build_ptr_to_int(*p, cx.i64(), "")?;
-                let end = cx.builder.build_int_add(start, f.load_i64(bytes, i as i64 * 8)?, "")?;
-                all.push((start, end));
-            }
-            Ok(all)
-        };
-        let inputs = range(f, &places.inputs, input_bytes)?;
-        let outputs = range(f, &places.outputs, output_bytes)?;
-        for (i, (start, end)) in outputs.iter().enumerate() {
-            for (other_start, other_end) in inputs.iter().chain(&outputs[..i]) {
-                let before = f.compare(IntPredicate::ULE, *end, *other_start)?;
-                let behind = f.compare(IntPredicate::ULE, *other_end, *start)?;
-                let good = cx.builder.build_or(before, behind, "")?;
-                f.require(good, Status::Overlap)?;
-            }
-        }
-        Ok(())
     }
 
     /// The constant's symbol: defined by the weights object, hidden, so that it is reached relative to the code.
