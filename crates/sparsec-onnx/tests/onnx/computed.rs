@@ -28,13 +28,13 @@ fn padding_up_to_a_length() {
     let three = line(&[1.0, 2.0, 3.0]);
     for (mode, before, after) in [("constant", 0.0, 0.0), ("edge", 1.0, 3.0), ("reflect", 2.0, 2.0), ("wrap", 3.0, 1.0)]
     {
-        assert_eq!(values(&filled(mode, true).run(&[three.clone()])), [before, 1.0, 2.0, 3.0], "{mode}");
-        assert_eq!(values(&filled(mode, false).run(&[three.clone()])), [1.0, 2.0, 3.0, after], "{mode}");
+        assert_eq!(values(&filled(mode, true).run(std::slice::from_ref(&three))), [before, 1.0, 2.0, 3.0], "{mode}");
+        assert_eq!(values(&filled(mode, false).run(std::slice::from_ref(&three))), [1.0, 2.0, 3.0, after], "{mode}");
     }
     let six = line(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     for mode in ["constant", "edge", "reflect", "wrap"] {
-        assert_eq!(values(&filled(mode, true).run(&[six.clone()])), [3.0, 4.0, 5.0, 6.0], "{mode}");
-        assert_eq!(values(&filled(mode, false).run(&[six.clone()])), [1.0, 2.0, 3.0, 4.0], "{mode}");
+        assert_eq!(values(&filled(mode, true).run(std::slice::from_ref(&six))), [3.0, 4.0, 5.0, 6.0], "{mode}");
+        assert_eq!(values(&filled(mode, false).run(std::slice::from_ref(&six))), [1.0, 2.0, 3.0, 4.0], "{mode}");
     }
 }
 
@@ -60,7 +60,7 @@ fn padding_to_whole_windows() {
     let expected = [[0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 3.0, 4.0], [0.0, 0.0, 5.0, 6.0], [0.0; 4]];
     assert_eq!(values(&y), expected.as_flattened());
     let whole = TensorData::f32(&[4, 4], (0..16u8).map(f32::from).collect());
-    assert_eq!(values(&model.run(&[whole.clone()])), values(&whole));
+    assert_eq!(values(&model.run(std::slice::from_ref(&whole))), values(&whole));
 }
 
 #[test]
