@@ -192,7 +192,10 @@ fn float(c: &mut Choices<'_>, ctx: &Context, depth: u8) -> Expr {
 fn dot(c: &mut Choices<'_>, ctx: &Context, acc: Expr) -> Expr {
     let word = |c: &mut Choices<'_>| {
         let to = [Scalar::U32, Scalar::I32][usize::from(c.below(2))];
-        Expr::Bitcast(Type::scalar(to), Box::new(float(c, ctx, 1) * Expr::f32(1.1)))
+        let value = float(c, ctx, 1) * Expr::f32(1.1);
+        // Which NaN an operation gives is not the IR's business, so none may become an integer.
+        let number = Expr::select(Expr::compare(CompareOp::Eq, value.clone(), value.clone()), value, Expr::f32(1.1));
+        Expr::Bitcast(Type::scalar(to), Box::new(number))
     };
     let a = word(c);
     Expr::dot4(acc, a, word(c))
