@@ -10,7 +10,7 @@ pub struct RawTensor {
     pub data: *mut c_void,
     /// `rank` extents; may be null where the rank is 0.
     pub shape: *const i64,
-    /// `rank` distances in elements, or null for row-major. Other layouts are refused.
+    /// `rank` distances in elements, or null for row-major.
     pub strides: *const i64,
     /// Number of dimensions.
     pub rank: i32,

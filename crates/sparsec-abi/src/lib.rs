@@ -90,7 +90,7 @@ pub struct Features {
 }
 
 /// Which of [`FUNCTIONS`] need a heap: targets without a libc have none of them.
-pub const HEAP_FUNCTIONS: [&str; 2] = ["create", "reserve"];
+pub const HEAP_FUNCTIONS: [&str; 3] = ["create", "reserve", "reserve_for"];
 
 /// Bytes of the context of a model whose outputs have so many dimensions together, and that times so many launches.
 #[must_use]
@@ -107,7 +107,7 @@ pub fn exports(features: Features) -> Vec<&'static str> {
 }
 
 /// The exported functions of a model, without the prefix `NAME_`.
-pub const FUNCTIONS: [&str; 27] = [
+pub const FUNCTIONS: [&str; 29] = [
     "abi_version",
     "status_message",
     "context_bytes",
@@ -117,7 +117,9 @@ pub const FUNCTIONS: [&str; 27] = [
     "set_parallel",
     "set_arena",
     "reserve",
+    "reserve_for",
     "arena_bytes",
+    "arena_bytes_for",
     "run",
     "infer_dims",
     "symbol_count",

@@ -49,10 +49,10 @@ statuses! {
     OutputShape = 8, "SPARSEC_BAD_OUTPUT_SHAPE", "the shape given for an output is not the one that the inputs lead to";
     /// Sizes in bytes do not fit.
     TooLarge = 9, "SPARSEC_TOO_LARGE", "the dimensions need more memory than can be addressed";
-    /// A tensor is not contiguous.
-    Strides = 10, "SPARSEC_BAD_STRIDES", "a tensor is not contiguous in row-major order";
+    /// Elements of an output share memory, or the device takes tensors in row-major order only.
+    Strides = 10, "SPARSEC_BAD_STRIDES", "strides that let elements of an output share memory, or that a GPU does not take";
     /// The arena is too small.
-    Arena = 11, "SPARSEC_ARENA_TOO_SMALL", "the arena is too small for these dimensions and threads: reserve first";
+    Arena = 11, "SPARSEC_ARENA_TOO_SMALL", "the arena is too small for these dimensions, strides and threads: reserve first";
     /// Another thread is using the context.
     Busy = 12, "SPARSEC_BUSY", "the context is in use by another thread";
     /// The system has no more memory.

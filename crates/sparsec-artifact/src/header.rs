@@ -115,7 +115,8 @@ typedef struct sparsec_tensor {
     void *data;
     /* `rank` extents, outermost first. */
     const int64_t *shape;
-    /* `rank` distances in elements, or null for row-major order. No other order is supported yet. */
+    /* `rank` distances in elements, which may be negative, or null for row-major order. Tensors in another order are
+     * copied: NAME_reserve_for makes room for that. */
     const int64_t *strides;
     int32_t rank;
     /* One of sparsec_dtype. */
@@ -157,6 +158,9 @@ int32_t NAME_set_parallel(NAME_context *context, const sparsec_parallel *paralle
 int32_t NAME_set_arena(NAME_context *context, void *memory, size_t bytes);
 /* Bytes of arena for these dimensions and this many threads; SIZE_MAX where they are out of range. */
 size_t NAME_arena_bytes(const int64_t *dims, int32_t threads);
+/* The same for a run with these tensors, with room for copies of those that are not row-major; SIZE_MAX where NAME_run
+ * would refuse them. */
+size_t NAME_arena_bytes_for(const sparsec_tensor *inputs, const sparsec_tensor *outputs, int32_t threads);
 
 /* Computes the outputs. `inputs` and `outputs` are arrays of as many tensors as the model has; memory and shapes of the
  * outputs are given by the caller (NAME_output_shape). Neither allocates nor locks. */
@@ -195,6 +199,8 @@ int32_t NAME_create(NAME_context **context, uint32_t abi_version);
 
 const HEAP_RESERVE: &str = r"/* Makes room for inputs up to these dimensions, one per symbol, on the heap. */
 int32_t NAME_reserve(NAME_context *context, const int64_t *dims);
+/* Makes room for a run with these tensors: for their dimensions, and for copies of those that are not row-major. */
+int32_t NAME_reserve_for(NAME_context *context, const sparsec_tensor *inputs, const sparsec_tensor *outputs);
 ";
 
 const LEVELS: &str = r"

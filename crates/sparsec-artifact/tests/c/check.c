@@ -72,6 +72,100 @@ static void *run_other(void *arg) {
     return NULL;
 }
 
+/* Tensors that are not row-major. The context has room for 3 rows. */
+static void strided(tiny_context *context) {
+    enum { PITCH = 2 * WIDTH };
+    float x[3 * PITCH], y[3 * PITCH];
+    int64_t shape[2] = {3, WIDTH}, rows[2] = {PITCH, 1}, other[2];
+    sparsec_tensor dense = {y, shape, NULL, 2, SPARSEC_F32};
+    sparsec_tensor in = {x, shape, rows, 2, SPARSEC_F32}, out = {y, shape, other, 2, SPARSEC_F32};
+    size_t bytes;
+    char *memory, *arena;
+    int i, j;
+
+    for (i = 0; i < 3 * PITCH; i++) {
+        x[i] = (float)i * 0.5f - 2.0f;
+        y[i] = 77.0f;
+    }
+    /* Rows with a pitch. */
+    STATUS(tiny_run(context, &in, &dense), SPARSEC_ARENA_TOO_SMALL);
+    STATUS(tiny_reserve_for(NULL, &in, &dense), SPARSEC_NULL_POINTER);
+    STATUS(tiny_reserve_for(context, NULL, &dense), SPARSEC_NULL_POINTER);
+    STATUS(tiny_reserve_for(context, &in, &dense), SPARSEC_OK);
+    STATUS(tiny_run(context, &in, &dense), SPARSEC_OK);
+    for (i = 0; i < 3; i++) {
+        for (j = 0; j < WIDTH; j++) {
+            EXPECT(y[i * WIDTH + j] == expected(x[i * PITCH + j], j));
+        }
+    }
+    /* Columns one after the other, and what lies between them is left alone. */
+    for (i = 0; i < 3 * PITCH; i++) {
+        y[i] = 77.0f;
+    }
+    other[0] = 1;
+    other[1] = 4;
+    STATUS(tiny_reserve_for(context, &in, &out), SPARSEC_OK);
+    STATUS(tiny_run(context, &in, &out), SPARSEC_OK);
+    for (j = 0; j < WIDTH; j++) {
+        for (i = 0; i < 3; i++) {
+            EXPECT(y[4 * j + i] == expected(x[i * PITCH + j], j));
+        }
+        EXPECT(y[4 * j + 3] == 77.0f);
+    }
+    /* Backwards, one row thrice, and the result beside its input. */
+    in.data = x + 2 * PITCH;
+    rows[0] = -PITCH;
+    STATUS(tiny_run(context, &in, &dense), SPARSEC_OK);
+    EXPECT(y[0] == expected(x[2 * PITCH], 0) && y[2 * WIDTH + 1] == expected(x[1], 1));
+    rows[0] = 0;
+    STATUS(tiny_run(context, &in, &dense), SPARSEC_OK);
+    EXPECT(y[0] == expected(x[2 * PITCH], 0) && y[2 * WIDTH + 1] == expected(x[2 * PITCH + 1], 1));
+    in.data = x;
+    rows[0] = PITCH;
+    out.data = x + WIDTH;
+    other[0] = PITCH;
+    other[1] = 1;
+    STATUS(tiny_run(context, &in, &out), SPARSEC_OK);
+    for (i = 0; i < 3; i++) {
+        for (j = 0; j < WIDTH; j++) {
+            EXPECT(x[i * PITCH + WIDTH + j] == expected(x[i * PITCH + j], j));
+        }
+    }
+    dense.data = x + WIDTH;
+    STATUS(tiny_run(context, &in, &dense), SPARSEC_OVERLAP);
+    dense.data = y;
+
+    /* Elements of an output that share memory; what reaches too far. */
+    out.data = y;
+    other[0] = WIDTH - 1;
+    STATUS(tiny_run(context, &in, &out), SPARSEC_BAD_STRIDES);
+    other[0] = 0;
+    STATUS(tiny_run(context, &in, &out), SPARSEC_BAD_STRIDES);
+    other[0] = PITCH;
+    rows[0] = INT64_MIN;
+    STATUS(tiny_run(context, &in, &out), SPARSEC_TOO_LARGE);
+    rows[0] = INT64_C(1) << 31;
+    rows[1] = INT64_MAX;
+    STATUS(tiny_run(context, &in, &out), SPARSEC_TOO_LARGE);
+    EXPECT(tiny_arena_bytes_for(&in, &out, 1) == SIZE_MAX);
+    rows[0] = PITCH;
+    rows[1] = 1;
+
+    /* An arena of the caller, and not a byte more than it takes. */
+    bytes = tiny_arena_bytes_for(&in, &out, 1);
+    EXPECT(bytes != SIZE_MAX && tiny_arena_bytes_for(&in, &dense, 1) < bytes);
+    memory = malloc(bytes + 64);
+    EXPECT(memory != NULL);
+    arena = memory + (64 - (uintptr_t)memory % 64);
+    STATUS(tiny_set_arena(context, arena, bytes - 1), SPARSEC_OK);
+    STATUS(tiny_run(context, &in, &out), SPARSEC_ARENA_TOO_SMALL);
+    STATUS(tiny_set_arena(context, arena, bytes), SPARSEC_OK);
+    STATUS(tiny_run(context, &in, &out), SPARSEC_OK);
+    EXPECT(y[PITCH + 1] == expected(x[PITCH + 1], 1));
+    STATUS(tiny_set_arena(context, NULL, 0), SPARSEC_OK);
+    free(memory);
+}
+
 int main(void) {
     float x[4 * WIDTH + 1], y[4 * WIDTH + 1];
     int64_t shape[2] = {3, WIDTH}, wrong[2], strides[2] = {WIDTH, 1};
@@ -158,8 +252,8 @@ int main(void) {
     bad = in;
     bad.strides = strides;
     STATUS(tiny_run(context, &bad, &out), SPARSEC_OK);
-    strides[0] = 2 * WIDTH;
-    STATUS(tiny_run(context, &bad, &out), SPARSEC_BAD_STRIDES);
+    strided(context);
+    STATUS(tiny_reserve(context, dims), SPARSEC_OK);
     bad = out;
     bad.shape = wrong;
     wrong[0] = 2;

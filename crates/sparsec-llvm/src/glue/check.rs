@@ -7,13 +7,14 @@ use sparsec_tir::{BinaryOp, Expr, ParamId, Port};
 
 use super::Glue;
 use super::function::{Fun, Seen};
+use super::strided::{Strided, range};
 use super::symbolic::Symbolic;
 use crate::error::{Emit, invalid};
 
 /// Byte offsets in `sparsec_tensor`, and its size: three pointers and two numbers of 32 bits.
 pub(super) struct TensorLayout {
     pub(super) data: i64,
-    shape: i64,
+    pub(super) shape: i64,
     strides: i64,
     rank: i64,
     dtype: i64,
@@ -55,13 +56,13 @@ impl<'c> Glue<'_, 'c> {
         TensorLayout::new(self.cx.pointer_bytes)
     }
 
-    /// `int32_t infer(const sparsec_tensor* inputs, int64_t* dims, int64_t* bytes)`: checks the inputs, and tells the
-    /// symbols' values and the size of each input. Exported without the sizes as `infer_dims`.
+    /// `int32_t infer(const sparsec_tensor* inputs, int64_t* dims, int64_t* ranges)`: checks the inputs, and tells the
+    /// symbols' values and the range of each input. Exported without the ranges as `infer_dims`.
     pub(super) fn emit_infer(&self, constraints: Option<FunctionValue<'c>>) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let mut f = Fun::status(cx, &self.name("infer"), Seen::Internal, &[p.into(), p.into(), p.into()]);
-        let (inputs, dims, bytes) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
+        let (inputs, dims, ranges) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
         if !self.program.inputs.is_empty() {
             f.require_pointer(inputs)?;
         }
@@ -99,8 +100,8 @@ impl<'c> Glue<'_, 'c> {
                     }
                 }
             }
-            let size = self.check_memory(&mut f, given, port, &extents)?;
-            f.store(size, bytes, i as i64 * 8)?;
+            let range = cx.byte_address(ranges, cx.int(i as i64 * range::BYTES))?;
+            self.check_memory(&mut f, given, port, &extents, false, range)?;
         }
         let symbols: Vec<_> = symbols.into_iter().flatten().collect();
         for (e, extent) in later {
@@ -123,8 +124,8 @@ impl<'c> Glue<'_, 'c> {
         if !self.program.symbols.is_empty() {
             f.require_pointer(f.pointer(1)?)?;
         }
-        let sizes = f.stack(self.program.inputs.len())?;
-        let status = f.call_int(infer, &[f.param(0)?, f.param(1)?, sizes.into()])?;
+        let ranges = f.stack(self.program.inputs.len() * range::WORDS)?;
+        let status = f.call_int(infer, &[f.param(0)?, f.param(1)?, ranges.into()])?;
         f.finish(Some(status.into()))?;
         Ok(infer)
     }
@@ -153,12 +154,12 @@ impl<'c> Glue<'_, 'c> {
         f.finish_ok().map(Some)
     }
 
-    /// `int32_t check_outputs(const sparsec_tensor* outputs, const int64_t* dims, int64_t* bytes)`.
+    /// `int32_t check_outputs(const sparsec_tensor* outputs, const int64_t* dims, int64_t* ranges)`.
     pub(super) fn emit_check_outputs(&self) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let p = cx.context.ptr_type(AddressSpace::default());
         let mut f = Fun::status(cx, &self.name("check_outputs"), Seen::Internal, &[p.into(), p.into(), p.into()]);
-        let (outputs, dims, bytes) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
+        let (outputs, dims, ranges) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
         if !self.program.outputs.is_empty() {
             f.require_pointer(outputs)?;
         }
@@ -171,8 +172,8 @@ impl<'c> Glue<'_, 'c> {
                 let good = f.compare(IntPredicate::EQ, *extent, *expected)?;
                 f.require(good, Status::OutputShape)?;
             }
-            let size = self.check_memory(&mut f, given, port, &extents)?;
-            f.store(size, bytes, i as i64 * 8)?;
+            let range = cx.byte_address(ranges, cx.int(i as i64 * range::BYTES))?;
+            self.check_memory(&mut f, given, port, &extents, true, range)?;
         }
         f.finish_ok()
     }
@@ -198,39 +199,25 @@ impl<'c> Glue<'_, 'c> {
         Ok(extents)
     }
 
-    /// Checks strides and data pointer, and returns the size in bytes.
+    /// Checks strides and data pointer, and tells where the tensor lies. The elements of an output (`distinct`) share no memory.
     fn check_memory(
         &self,
         f: &mut Fun<'_, 'c>,
         given: PointerValue<'c>,
         port: &Port,
         extents: &[IntValue<'c>],
-    ) -> Emit<IntValue<'c>> {
+        distinct: bool,
+        range: PointerValue<'c>,
+    ) -> Emit<()> {
         let cx = self.cx;
         let mut eval = Symbolic::new(cx, &[]);
-        let mut strides = Vec::new();
+        let element = cx.int(port.elem.size() as i64);
         let mut elements = cx.int(1);
-        for extent in extents.iter().rev() {
-            strides.push(elements);
+        for extent in extents {
             elements = eval.product(elements, *extent)?;
         }
-        strides.reverse();
-        let size = eval.product(elements, cx.int(port.elem.size() as i64))?;
+        let size = eval.product(elements, element)?;
         f.require(eval.fits()?, Status::TooLarge)?;
-        if !extents.is_empty() {
-            let told = f.load_pointer(given, self.tensor().strides)?;
-            let present = cx.builder.build_is_not_null(told, "")?;
-            f.when(present, |f| {
-                for (d, (extent, expected)) in extents.iter().zip(&strides).enumerate() {
-                    let stride = f.load_i64(told, d as i64 * 8)?;
-                    let same = f.compare(IntPredicate::EQ, stride, *expected)?;
-                    let single = f.compare(IntPredicate::SLE, *extent, cx.int(1))?;
-                    let good = cx.builder.build_or(same, single, "")?;
-                    f.require(good, Status::Strides)?;
-                }
-                Ok(())
-            })?;
-        }
         let data = f.load_pointer(given, self.tensor().data)?;
         let there = cx.builder.build_is_not_null(data, "")?;
         let empty = f.compare(IntPredicate::EQ, size, cx.int(0))?;
@@ -238,6 +225,22 @@ impl<'c> Glue<'_, 'c> {
         f.require(good, Status::NullPointer)?;
         let aligned = f.aligned(data, port.elem.size() as u64)?;
         f.require(aligned, Status::Alignment)?;
-        Ok(size)
+        let start = cx.builder.build_ptr_to_int(data, cx.i64(), "")?;
+        f.store(start, range, range::START)?;
+        f.store(cx.builder.build_int_add(start, size, "")?, range, range::END)?;
+        f.store(cx.int(0), range, range::COPY)?;
+        if extents.is_empty() {
+            return Ok(());
+        }
+        let Strided { layout, .. } = self.strided()?;
+        let told = f.load_pointer(given, self.tensor().strides)?;
+        let present = cx.builder.build_is_not_null(told, "")?;
+        f.when(present, |f| {
+            let rank = cx.int(extents.len() as i64);
+            let distinct = cx.context.bool_type().const_int(u64::from(distinct), false);
+            let arguments = [given.into(), rank.into(), element.into(), size.into(), distinct.into(), range.into()];
+            let status = f.call_int(layout, &arguments)?;
+            f.require_ok(status)
+        })
     }
 }

@@ -38,9 +38,7 @@ impl<'c> Glue<'_, 'c> {
         let rounded = cx.builder.build_and(rounded, cx.int(-(MEMORY_ALIGN as i64)), "")?;
         let total = eval.sum(rounded, scratch)?;
         f.require(eval.fits()?, Status::TooLarge)?;
-        // Room for the alignment of what malloc returns, below the largest positive size.
-        let largest = if cx.pointer_bytes == 4 { i64::from(i32::MAX) } else { i64::MAX };
-        let good = f.compare(IntPredicate::ULE, total, cx.int(largest - 4096))?;
+        let good = f.compare(IntPredicate::ULE, total, cx.int(self.largest_arena()))?;
         f.require(good, Status::TooLarge)?;
         f.store(total, out, 0)?;
         f.finish_ok()
@@ -51,19 +49,24 @@ impl<'c> Glue<'_, 'c> {
         i64::try_from(self.program.scratch_bytes()).unwrap_or(i64::MAX)
     }
 
-    pub(super) fn emit_contexts(&self, need: FunctionValue<'c>) -> Emit<()> {
+    pub(super) fn emit_contexts(&self, need: FunctionValue<'c>, plan: FunctionValue<'c>) -> Emit<()> {
         let destroy = self.emit_destroy()?;
         if self.cx.heap {
             let reserve = match self.versions {
                 Some(_) => self.emit_forward("reserve", field::RESERVE, 1)?,
                 None => self.emit_reserve(need)?,
             };
+            match self.versions {
+                Some(_) => self.emit_forward("reserve_for", field::RESERVE_FOR, 2)?,
+                None => self.emit_reserve_for(plan)?,
+            };
             self.emit_create(reserve, destroy)?;
         }
         self.emit_create_in()?;
         self.emit_set_parallel()?;
         self.emit_set_arena()?;
-        self.emit_arena_bytes(need)
+        self.emit_arena_bytes(need)?;
+        self.emit_arena_bytes_for(plan)
     }
 
     fn emit_create(&self, reserve: FunctionValue<'c>, destroy: FunctionValue<'c>) -> Emit<()> {
@@ -196,28 +199,39 @@ impl<'c> Glue<'_, 'c> {
             let status = f.call_int(need, &[dims.into(), threads.into(), out.into()])?;
             f.require_ok(status)?;
             let bytes = f.load_i64(out, 0)?;
-            let held = f.load_i64(context, field::ARENA_BYTES)?;
-            let (grow, enough) = (f.block("grow"), f.block("enough"));
-            let more = f.compare(IntPredicate::UGT, bytes, held)?;
-            cx.builder.build_conditional_branch(more, grow, enough)?;
-            cx.builder.position_at_end(enough);
-            cx.builder.build_return(Some(&f.i32(0)))?;
-            cx.builder.position_at_end(grow);
-            let padded = cx.builder.build_int_add(bytes, cx.int(MEMORY_ALIGN as i64), "")?;
-            let raw = self.malloc(&f, padded)?;
-            let good = cx.builder.build_is_not_null(raw, "")?;
-            f.require(good, Status::Memory)?;
-            self.free(&f, f.load_pointer(context, field::ARENA_RAW)?)?;
-            let address = cx.builder.build_ptr_to_int(raw, cx.i64(), "")?;
-            let negated = cx.builder.build_int_neg(address, "")?;
-            let skip = cx.builder.build_and(negated, cx.int(MEMORY_ALIGN as i64 - 1), "")?;
-            f.store(raw, context, field::ARENA_RAW)?;
-            f.store(cx.byte_address(raw, skip)?, context, field::ARENA)?;
-            f.store(bytes, context, field::ARENA_BYTES)?;
-            f.finish_ok()?
+            self.grow(f, context, bytes)?
         };
         self.emit_held("reserve", inner)?;
         cx.module.get_function(&self.name("reserve")).ok_or_else(|| EmitError::Llvm("a function is missing".to_owned()))
+    }
+
+    /// Allocates an arena of so many bytes where the context has a smaller one, and ends the function.
+    pub(super) fn grow(
+        &self,
+        mut f: Fun<'_, 'c>,
+        context: PointerValue<'c>,
+        bytes: IntValue<'c>,
+    ) -> Emit<FunctionValue<'c>> {
+        let cx = self.cx;
+        let held = f.load_i64(context, field::ARENA_BYTES)?;
+        let (grow, enough) = (f.block("grow"), f.block("enough"));
+        let more = f.compare(IntPredicate::UGT, bytes, held)?;
+        cx.builder.build_conditional_branch(more, grow, enough)?;
+        cx.builder.position_at_end(enough);
+        cx.builder.build_return(Some(&f.i32(0)))?;
+        cx.builder.position_at_end(grow);
+        let padded = cx.builder.build_int_add(bytes, cx.int(MEMORY_ALIGN as i64), "")?;
+        let raw = self.malloc(&f, padded)?;
+        let good = cx.builder.build_is_not_null(raw, "")?;
+        f.require(good, Status::Memory)?;
+        self.free(&f, f.load_pointer(context, field::ARENA_RAW)?)?;
+        let address = cx.builder.build_ptr_to_int(raw, cx.i64(), "")?;
+        let negated = cx.builder.build_int_neg(address, "")?;
+        let skip = cx.builder.build_and(negated, cx.int(MEMORY_ALIGN as i64 - 1), "")?;
+        f.store(raw, context, field::ARENA_RAW)?;
+        f.store(cx.byte_address(raw, skip)?, context, field::ARENA)?;
+        f.store(bytes, context, field::ARENA_BYTES)?;
+        f.finish_ok()
     }
 
     fn emit_arena_bytes(&self, need: FunctionValue<'c>) -> Emit<()> {
@@ -267,10 +281,11 @@ impl<'c> Glue<'_, 'c> {
         for word in 0..self.context_bytes() / 8 {
             f.store(self.cx.int(0), context, word * 8)?;
         }
-        if let Some(Chosen { run, reserve, cpu }) = chosen {
-            for (pointer, at) in [(run, field::RUN), (reserve, field::RESERVE), (cpu, field::CPU)] {
-                f.store(pointer, context, at)?;
-            }
+        if let Some(Chosen { run, reserve, reserve_for, cpu }) = chosen {
+            f.store(run, context, field::RUN)?;
+            f.store(reserve, context, field::RESERVE)?;
+            f.store(reserve_for, context, field::RESERVE_FOR)?;
+            f.store(cpu, context, field::CPU)?;
         }
         f.store(f.i32(owned), context, field::OWNED)?;
         f.store(f.i32(1), context, field::THREADS)

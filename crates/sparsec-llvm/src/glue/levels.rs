@@ -2,7 +2,7 @@
 //!
 //! The model is there once for each CPU: kernels, and the functions that plan their memory and call them, with names of
 //! their own that nobody else sees. The functions of the C interface are there once. They are made for any CPU, as all
-//! is that isn't a kernel, and they leave what differs to the functions that the context names: `run` and `reserve`.
+//! is that isn't a kernel, and they leave what differs to the functions that the context names: `run`, `reserve` and `reserve_for`.
 
 use inkwell::IntPredicate;
 use inkwell::memory_buffer::MemoryBuffer;
@@ -36,8 +36,8 @@ pub(crate) struct Version<'a, 'c> {
 /// What a context is made with.
 pub(super) struct Choice<'a, 'c> {
     detect: FunctionValue<'c>,
-    /// CPU, level, `run` and `reserve`, the lowest first.
-    versions: Vec<(&'a str, u32, FunctionValue<'c>, FunctionValue<'c>)>,
+    /// CPU, level, and `run`, `reserve` and `reserve_for`, the lowest first.
+    versions: Vec<(&'a str, u32, [FunctionValue<'c>; 3])>,
 }
 
 /// Pointers that a context gets.
@@ -45,6 +45,7 @@ pub(super) struct Choice<'a, 'c> {
 pub(super) struct Chosen<'c> {
     pub(super) run: PointerValue<'c>,
     pub(super) reserve: PointerValue<'c>,
+    pub(super) reserve_for: PointerValue<'c>,
     pub(super) cpu: PointerValue<'c>,
 }
 
@@ -64,10 +65,12 @@ pub(crate) fn emit_levels<'c>(cx: &Cx<'c>, whole: &Program, versions: &[Version<
         let reserve = glue.emit_reserve(need)?;
         let infer = glue.emit_infer(constraints)?;
         let outputs = glue.emit_check_outputs()?;
-        glue.emit_run(kernels, need, infer, outputs)?;
+        let plan = glue.emit_plan(need, infer, outputs)?;
+        let reserve_for = glue.emit_reserve_for(plan)?;
+        glue.emit_run(kernels, plan)?;
         let run = cx.module.get_function(&glue.name("run"));
         let run = run.ok_or_else(|| EmitError::Llvm("a function is missing".to_owned()))?;
-        made.push((*cpu, *level, run, reserve));
+        made.push((*cpu, *level, [run, reserve, reserve_for]));
     }
     let choice = Choice { detect: add_detection(cx, &whole.name)?, versions: made };
     let prefix = &whole.name;
@@ -75,8 +78,10 @@ pub(crate) fn emit_levels<'c>(cx: &Cx<'c>, whole: &Program, versions: &[Version<
     glue.emit_queries()?;
     let constraints = glue.emit_constraints()?;
     let need = glue.emit_need(constraints)?;
-    glue.emit_contexts(need)?;
-    glue.emit_infer(constraints)?;
+    let infer = glue.emit_infer(constraints)?;
+    let outputs = glue.emit_check_outputs()?;
+    let plan = glue.emit_plan(need, infer, outputs)?;
+    glue.emit_contexts(need, plan)?;
     glue.emit_forward("run", field::RUN, 2)?;
     glue.emit_cpu()
 }
@@ -105,10 +110,15 @@ impl<'c> Glue<'_, 'c> {
         let Some(Choice { detect, versions }) = &self.versions else { return Ok(None) };
         let level = f.call_int(*detect, &[])?;
         let mut chosen: Option<Chosen<'c>> = None;
-        for (cpu, needed, run, reserve) in versions {
+        for (cpu, needed, [run, reserve, reserve_for]) in versions {
             let enough = f.compare(IntPredicate::UGE, level, f.i32(i64::from(*needed)))?;
             let pointer = |function: &FunctionValue<'c>| function.as_global_value().as_pointer_value();
-            let own = Chosen { run: pointer(run), reserve: pointer(reserve), cpu: self.text(cpu) };
+            let own = Chosen {
+                run: pointer(run),
+                reserve: pointer(reserve),
+                reserve_for: pointer(reserve_for),
+                cpu: self.text(cpu),
+            };
             let Some(lower) = chosen else {
                 f.require(enough, Status::Cpu)?;
                 chosen = Some(own);
@@ -120,6 +130,7 @@ impl<'c> Glue<'_, 'c> {
             chosen = Some(Chosen {
                 run: select(own.run, lower.run)?,
                 reserve: select(own.reserve, lower.reserve)?,
+                reserve_for: select(own.reserve_for, lower.reserve_for)?,
                 cpu: select(own.cpu, lower.cpu)?,
             });
         }

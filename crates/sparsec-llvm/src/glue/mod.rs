@@ -11,6 +11,7 @@ mod overlap;
 mod profile;
 mod query;
 mod run;
+mod strided;
 mod symbolic;
 
 use inkwell::AddressSpace;
@@ -30,13 +31,14 @@ pub(crate) fn emit_glue<'c>(cx: &Cx<'c>, program: &Program, kernels: &[FunctionV
     glue.emit_queries()?;
     let constraints = glue.emit_constraints()?;
     let need = glue.emit_need(constraints)?;
-    glue.emit_contexts(need)?;
     let infer = glue.emit_infer(constraints)?;
     let outputs = glue.emit_check_outputs()?;
+    let plan = glue.emit_plan(need, infer, outputs)?;
+    glue.emit_contexts(need, plan)?;
     if profile {
         glue.emit_profile()?;
     }
-    glue.emit_run(kernels, need, infer, outputs)
+    glue.emit_run(kernels, plan)
 }
 
 /// `void(const int64_t* params, void* const* buffers, char* scratch, int64_t begin, int64_t end)`.
@@ -77,10 +79,11 @@ mod field {
     pub(super) const PARALLEL_FOR: i64 = 40;
     /// `i32`: number of workers.
     pub(super) const THREADS: i64 = 48;
-    /// `run`, `reserve` and the name of the CPU that they are for, in a library for several CPUs.
+    /// `run`, `reserve`, the name of the CPU that they are for, and `reserve_for`, in a library for several CPUs.
     pub(super) const RUN: i64 = 56;
     pub(super) const RESERVE: i64 = 64;
     pub(super) const CPU: i64 = 72;
+    pub(super) const RESERVE_FOR: i64 = 80;
     /// `i64` for each launch: the nanoseconds that it took in the last run, all calls together. Only where launches are timed.
     pub(super) const TIMES: i64 = sparsec_abi::CONTEXT_BYTES as i64;
 }

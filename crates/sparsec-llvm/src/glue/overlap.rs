@@ -8,48 +8,32 @@ use sparsec_abi::Status;
 
 use super::Glue;
 use super::function::{Fun, Seen};
+use super::strided::range;
 use crate::error::Emit;
 
 impl<'c> Glue<'_, 'c> {
-    /// The check in a run, of tensors at these places and of so many bytes, which lie in memory.
-    pub(super) fn emit_overlaps(
-        &self,
-        f: &mut Fun<'_, 'c>,
-        (inputs, input_bytes): (&[PointerValue<'c>], PointerValue<'c>),
-        (outputs, output_bytes): (&[PointerValue<'c>], PointerValue<'c>),
-    ) -> Emit<()> {
-        let cx = self.cx;
-        if outputs.is_empty() {
+    /// The check in a run, of tensors that lie in these ranges, inputs first.
+    pub(super) fn emit_overlaps(&self, f: &mut Fun<'_, 'c>, ranges: PointerValue<'c>) -> Emit<()> {
+        let (inputs, outputs) = (self.program.inputs.len(), self.program.outputs.len());
+        if outputs == 0 {
             return Ok(());
         }
-        let count = inputs.len() + outputs.len();
-        let (starts, ends) = (f.stack(count)?, f.stack(count)?);
-        let of =
-            |data: &[PointerValue<'c>], bytes| data.iter().copied().zip(0..).map(move |(p, i)| (p, bytes, i)).collect();
-        let tensors: [Vec<_>; 2] = [of(inputs, input_bytes), of(outputs, output_bytes)];
-        for (at, (data, bytes, i)) in (0i64..).zip(tensors.into_iter().flatten()) {
-            let start = cx.builder.build_ptr_to_int(data, cx.i64(), "")?;
-            let end = cx.builder.build_int_add(start, f.load_i64(bytes, i * 8)?, "")?;
-            f.store(start, starts, at * 8)?;
-            f.store(end, ends, at * 8)?;
-        }
-        let (first, count) = (cx.int(inputs.len() as i64), cx.int(count as i64));
+        let (first, count) = (self.cx.int(inputs as i64), self.cx.int((inputs + outputs) as i64));
         let check = self.emit_check_overlaps()?;
-        let status = f.call_int(check, &[starts.into(), ends.into(), first.into(), count.into()])?;
+        let status = f.call_int(check, &[ranges.into(), first.into(), count.into()])?;
         f.require_ok(status)
     }
 
-    /// `int32_t overlaps(const int64_t* starts, const int64_t* ends, int64_t first, int64_t count)`: whether a range from `first` on
-    /// meets one before it.
+    /// `int32_t overlaps(const int64_t* ranges, int64_t first, int64_t count)`: whether a range from `first` on meets one before it.
     fn emit_check_overlaps(&self) -> Emit<FunctionValue<'c>> {
         let cx = self.cx;
         let here = cx.builder.get_insert_block();
         let (p, i) = (cx.context.ptr_type(AddressSpace::default()), cx.i64());
-        let mut f = Fun::status(cx, &self.name("overlaps"), Seen::Internal, &[p.into(), p.into(), i.into(), i.into()]);
-        let (starts, ends, first, count) = (f.pointer(0)?, f.pointer(1)?, f.int(2)?, f.int(3)?);
-        let at = |f: &Fun<'_, 'c>, of: PointerValue<'c>, index| {
-            let offset = cx.builder.build_int_mul(index, cx.int(8), "")?;
-            f.load_i64(cx.byte_address(of, offset)?, 0)
+        let mut f = Fun::status(cx, &self.name("overlaps"), Seen::Internal, &[p.into(), i.into(), i.into()]);
+        let (ranges, first, count) = (f.pointer(0)?, f.int(1)?, f.int(2)?);
+        let at = |f: &Fun<'_, 'c>, index, word: i64| {
+            let offset = cx.builder.build_int_mul(index, cx.int(range::BYTES), "")?;
+            f.load_i64(cx.byte_address(ranges, offset)?, word)
         };
         let (own, other) = (f.stack(1)?, f.stack(1)?);
         f.store(first, own, 0)?;
@@ -66,9 +50,13 @@ impl<'c> Glue<'_, 'c> {
         let more = f.compare(IntPredicate::SLT, theirs, mine)?;
         cx.builder.build_conditional_branch(more, compare, next)?;
         cx.builder.position_at_end(compare);
-        let before = f.compare(IntPredicate::ULE, at(&f, ends, mine)?, at(&f, starts, theirs)?)?;
-        let behind = f.compare(IntPredicate::ULE, at(&f, ends, theirs)?, at(&f, starts, mine)?)?;
-        let good = cx.builder.build_or(before, behind, "")?;
+        let before = f.compare(IntPredicate::ULE, at(&f, mine, range::END)?, at(&f, theirs, range::START)?)?;
+        let behind = f.compare(IntPredicate::ULE, at(&f, theirs, range::END)?, at(&f, mine, range::START)?)?;
+        let apart = cx.builder.build_or(before, behind, "")?;
+        // No kernel reaches either of two tensors that are copied, and columns of one matrix may lie between one another.
+        let copied = |f: &Fun<'_, 'c>, index| f.compare(IntPredicate::NE, at(f, index, range::COPY)?, cx.int(0));
+        let both = cx.builder.build_and(copied(&f, mine)?, copied(&f, theirs)?, "")?;
+        let good = cx.builder.build_or(apart, both, "")?;
         f.require(good, Status::Overlap)?;
         f.store(cx.builder.build_int_add(theirs, cx.int(1), "")?, other, 0)?;
         cx.builder.build_unconditional_branch(inner)?;

@@ -10,6 +10,7 @@ use sparsec_tir::{Argument, Expr, FindStep, Location, LoopStep, Step, TripCount}
 
 use super::function::{Fun, Seen};
 use super::profile::Clock;
+use super::strided::room;
 use super::symbolic::Symbolic;
 use super::{Glue, field, kernel_type};
 use crate::error::{Emit, invalid};
@@ -36,8 +37,8 @@ struct Places<'c> {
     counters: PointerValue<'c>,
     /// Whether each loop goes on, on the stack.
     conditions: PointerValue<'c>,
-    inputs: Vec<PointerValue<'c>>,
-    outputs: Vec<PointerValue<'c>>,
+    /// The address of each input and output, on the stack.
+    data: PointerValue<'c>,
     arena: PointerValue<'c>,
     /// Arguments of the next launch, on the stack.
     params: PointerValue<'c>,
@@ -45,45 +46,29 @@ struct Places<'c> {
 }
 
 impl<'c> Glue<'_, 'c> {
-    pub(super) fn emit_run(
-        &self,
-        kernels: &[FunctionValue<'c>],
-        need: FunctionValue<'c>,
-        infer: FunctionValue<'c>,
-        check_outputs: FunctionValue<'c>,
-    ) -> Emit<()> {
+    pub(super) fn emit_run(&self, kernels: &[FunctionValue<'c>], plan: FunctionValue<'c>) -> Emit<()> {
         let cx = self.cx;
         let program = self.program;
         let p = cx.context.ptr_type(AddressSpace::default());
         let dispatch = self.emit_dispatch()?;
         let mut f = Fun::status(cx, &self.name("run_held"), Seen::Internal, &[p.into(), p.into(), p.into()]);
         let (context, inputs, outputs) = (f.pointer(0)?, f.pointer(1)?, f.pointer(2)?);
-        let dims = f.stack(program.symbols.len())?;
-        let input_bytes = f.stack(program.inputs.len())?;
-        let output_bytes = f.stack(program.outputs.len())?;
-        let needed = f.stack(1)?;
+        let work = self.work(&f)?;
         let most = |g: fn(&sparsec_tir::Launch) -> usize| program.launches.iter().map(g).max().unwrap_or(0);
         let params = f.stack(most(|l| l.params.len()))?;
         let buffers = f.stack(most(|l| l.arguments.len()))?;
 
-        let status = f.call_int(infer, &[inputs.into(), dims.into(), input_bytes.into()])?;
-        f.require_ok(status)?;
-        let status = f.call_int(check_outputs, &[outputs.into(), dims.into(), output_bytes.into()])?;
-        f.require_ok(status)?;
         let threads = f.load_i32(context, field::THREADS)?;
-        let status = f.call_int(need, &[dims.into(), threads.into(), needed.into()])?;
+        let status = self.call_plan(&f, plan, [inputs, outputs], threads, &work)?;
         f.require_ok(status)?;
-        let (have, bytes) = (f.load_i64(context, field::ARENA_BYTES)?, f.load_i64(needed, 0)?);
+        let (have, bytes) = (f.load_i64(context, field::ARENA_BYTES)?, f.load_i64(work.room, room::TOTAL)?);
         let good = f.compare(IntPredicate::ULE, bytes, have)?;
         f.require(good, Status::Arena)?;
 
-        let load_all = |f: &Fun<'_, 'c>, tensors, count: usize| -> Emit<Vec<PointerValue<'c>>> {
-            let layout = self.tensor();
-            (0..count as i64).map(|i| f.load_pointer(tensors, i * layout.size + layout.data)).collect()
-        };
+        self.emit_overlaps(&mut f, work.ranges)?;
         let mut symbols = Vec::new();
         for s in 0..program.symbols.len() as i64 {
-            symbols.push(f.load_i64(dims, s * 8)?);
+            symbols.push(f.load_i64(work.dims, s * 8)?);
         }
         let counters = f.stack(program.counters as usize)?;
         let conditions = f.stack(program.counters as usize)?;
@@ -97,6 +82,7 @@ impl<'c> Glue<'_, 'c> {
         let rounded = cx.builder.build_int_add(arena_bytes, cx.int(63), "")?;
         let rounded = cx.builder.build_and(rounded, cx.int(-64), "")?;
         let scratch = cx.byte_address(arena, rounded)?;
+        let data = self.emit_data(&mut f, [inputs, outputs], &work, arena)?;
         symbols.resize(program.symbols.len() + program.counters as usize + program.found.len(), cx.int(0));
         let mut places = Places {
             symbols,
@@ -106,18 +92,17 @@ impl<'c> Glue<'_, 'c> {
             clock: None,
             counters,
             conditions,
-            inputs: load_all(&f, inputs, program.inputs.len())?,
-            outputs: load_all(&f, outputs, program.outputs.len())?,
+            data,
             arena,
             params,
             buffers,
         };
-        self.emit_overlaps(&mut f, (&places.inputs, input_bytes), (&places.outputs, output_bytes))?;
         if self.profile {
             places.clock = Some(self.start_clock(&f, context)?);
         }
         self.emit_steps(&mut f, &program.steps, kernels, &mut places)?;
         self.emit_result_shapes(&f, &places)?;
+        self.copy_out(&mut f, context, [inputs, outputs], &work, data)?;
         let inner = f.finish_ok()?;
         self.emit_held("run", inner)
     }
@@ -168,7 +153,7 @@ impl<'c> Glue<'_, 'c> {
     /// Reads an extent that a kernel has found out, and checks what depends on it.
     fn emit_find(&self, f: &mut Fun<'_, 'c>, step: &FindStep, places: &mut Places<'c>) -> Emit<()> {
         let at = self.program.symbols.len() + self.program.counters as usize + step.found as usize;
-        let value = f.load_i64(self.address(&step.from, places)?, 0)?;
+        let value = f.load_i64(self.address(f, &step.from, places)?, 0)?;
         match places.symbols.get_mut(at) {
             Some(slot) => *slot = value,
             None => return invalid(format!("there is no extent {}", step.found)),
@@ -210,7 +195,7 @@ impl<'c> Glue<'_, 'c> {
         }
         let trip = match &step.trip {
             TripCount::Expr(e) => Symbolic::new(cx, &places.symbols).eval(e)?,
-            TripCount::Load(from) => f.load_i64(self.address(from, places)?, 0)?,
+            TripCount::Load(from) => f.load_i64(self.address(f, from, places)?, 0)?,
             TripCount::Unbounded => cx.int(i64::MAX),
         };
         let keep_condition = |f: &Fun<'_, 'c>, from: &Location, places: &Places<'c>| -> Emit<()> {
@@ -236,7 +221,7 @@ impl<'c> Glue<'_, 'c> {
         cx.builder.position_at_end(body);
         places.symbols[number] = iteration;
         if let Some(index) = &step.index {
-            f.store(iteration, self.address(index, places)?, 0)?;
+            f.store(iteration, self.address(f, index, places)?, 0)?;
         }
         self.emit_steps(f, &step.body, kernels, places)?;
         if let Some((_, last)) = &step.condition {
@@ -252,17 +237,21 @@ impl<'c> Glue<'_, 'c> {
     /// Whether a `bool` in memory is not 0.
     fn load_truth(&self, f: &Fun<'_, 'c>, from: &Location, places: &Places<'c>) -> Emit<IntValue<'c>> {
         let byte = self.cx.context.i8_type();
-        let value = f.load(byte, self.address(from, places)?, 0)?.into_int_value();
+        let value = f.load(byte, self.address(f, from, places)?, 0)?.into_int_value();
         f.compare(IntPredicate::NE, value, byte.const_zero())
     }
 
     /// Where a buffer argument lies.
-    fn address(&self, (argument, offset): &Location, places: &Places<'c>) -> Emit<PointerValue<'c>> {
+    fn address(&self, f: &Fun<'_, 'c>, (argument, offset): &Location, places: &Places<'c>) -> Emit<PointerValue<'c>> {
         let cx = self.cx;
         let eval = |e: &Expr| Symbolic::new(cx, &places.symbols).eval(e);
+        let tensor = |slot: usize| f.load_pointer(places.data, slot as i64 * cx.pointer_bytes);
         let base = match argument {
-            Argument::Input(k) => places.inputs.get(*k as usize).copied(),
-            Argument::Output(k) => places.outputs.get(*k as usize).copied(),
+            Argument::Input(k) if (*k as usize) < self.program.inputs.len() => Some(tensor(*k as usize)?),
+            Argument::Output(k) if (*k as usize) < self.program.outputs.len() => {
+                Some(tensor(self.program.inputs.len() + *k as usize)?)
+            }
+            Argument::Input(_) | Argument::Output(_) => None,
             Argument::Constant(k) => self.constant_address(*k as usize),
             Argument::Arena(k) => match self.program.arena.get(*k as usize) {
                 Some(slot) => Some(cx.byte_address(places.arena, eval(&slot.offset)?)?),
@@ -296,7 +285,7 @@ impl<'c> Glue<'_, 'c> {
             values.push(value);
         }
         for (i, location) in launch.arguments.iter().enumerate() {
-            f.store(self.address(location, places)?, places.buffers, i as i64 * cx.pointer_bytes)?;
+            f.store(self.address(f, location, places)?, places.buffers, i as i64 * cx.pointer_bytes)?;
         }
         let function = function.as_global_value().as_pointer_value();
         match kernel.parallel_loop() {
