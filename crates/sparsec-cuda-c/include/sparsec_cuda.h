@@ -36,9 +36,9 @@ enum sparsec_status {
     SPARSEC_BAD_OUTPUT_SHAPE = 8,
     /* the dimensions need more memory than can be addressed */
     SPARSEC_TOO_LARGE = 9,
-    /* a tensor is not contiguous in row-major order */
+    /* strides that let elements of an output share memory, or that a GPU does not take */
     SPARSEC_BAD_STRIDES = 10,
-    /* the arena is too small for these dimensions and threads: reserve first */
+    /* the arena is too small for these dimensions, strides and threads: reserve first */
     SPARSEC_ARENA_TOO_SMALL = 11,
     /* the context is in use by another thread */
     SPARSEC_BUSY = 12,
@@ -100,7 +100,8 @@ typedef struct sparsec_tensor {
     void *data;
     /* `rank` extents, outermost first. */
     const int64_t *shape;
-    /* `rank` distances in elements, or null for row-major order. No other order is supported yet. */
+    /* `rank` distances in elements, which may be negative, or null for row-major order. Tensors in another order are
+     * copied: NAME_reserve_for makes room for that. */
     const int64_t *strides;
     int32_t rank;
     /* One of sparsec_dtype. */

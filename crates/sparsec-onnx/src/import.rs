@@ -54,6 +54,7 @@ mod strings;
 mod symbolic;
 mod training;
 mod trigonometry;
+mod trip;
 mod vision;
 mod window;
 

@@ -126,6 +126,11 @@ impl Context {
         value
     }
 
+    /// What an input of the graph under construction stands for, where that is a value of the graphs around.
+    pub(super) fn captured_as(&self, input: ValueId) -> Option<Operand> {
+        self.captured.iter().copied().find(|x| self.values.get(x) == Some(&input))
+    }
+
     /// Ends the graph within the graph, whose outputs are these.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use sparsec_graph::{DType, Dim, Direction, LoopSpec, Op, TensorType, Trip};
 
 use super::context::{Context, Nested, Operand};
 use super::node::{Node, axis};
+use super::trip::{Counted, passed_on};
 use super::{Import, Opsets};
 use crate::error::{Fault, Place, Problem};
 use crate::proto::GraphProto;
@@ -209,20 +210,26 @@ impl Import {
         let &Looped { body, trip, condition, starts, carried, .. } = looped;
         let truth = || TensorType::fixed(DType::Bool, &[]);
         self.cx.begin_nested("body");
-        let mut inputs = vec![self.cx.nested_input("iteration", TensorType::fixed(DType::I64, &[]))?];
+        let iteration = self.cx.nested_input("iteration", TensorType::fixed(DType::I64, &[]))?;
         // Where the body runs, the condition holds.
-        inputs.push(self.cx.add_ints(truth(), vec![Dim::constant(1)])?);
-        for (i, &x) in carried.iter().enumerate() {
+        let mut inputs = vec![iteration, self.cx.add_ints(truth(), vec![Dim::constant(1)])?];
+        let mut passed = passed_on(body);
+        passed.resize(carried.len(), false);
+        for (i, (&x, &passed)) in carried.iter().zip(&passed).enumerate() {
             let ty = self.cx.ty(x).clone();
-            inputs.push(self.cx.nested_input(&format!("carried.{i}"), ty)?);
+            inputs.push(if passed { x } else { self.cx.nested_input(&format!("carried.{i}"), ty)? });
         }
         // What is broken is reported already.
-        let Some(outputs) = self.inline(body, &inputs, opsets)? else { return Ok(Vec::new()) };
+        let Some(mut outputs) = self.inline(body, &inputs, opsets)? else { return Ok(Vec::new()) };
         if outputs.len() < 1 + carried.len() {
             let (gives, takes) = (outputs.len(), 1 + carried.len());
             return Err(Fault::invalid(format!("the body gives {gives} outputs, where at least {takes} are wanted")));
         }
-        for (i, (&x, &next)) in carried.iter().zip(&outputs[1..]).enumerate() {
+        let slices = outputs.split_off(1 + carried.len());
+        let states = carried.iter().zip(&inputs[2..]).zip(&outputs[1..]).zip(&passed);
+        let states: Vec<_> =
+            states.filter(|(_, passed)| !**passed).map(|(((&x, &here), &next), _)| (x, here, next)).collect();
+        for (i, &(x, _, next)) in states.iter().enumerate() {
             let (from, to) = (self.cx.ty(x), self.cx.ty(next));
             if from != to {
                 let what =
@@ -232,17 +239,29 @@ impl Import {
         }
         let goes_on = self.cx.ints(outputs[0]).and_then(|c| c.first().and_then(Dim::as_const));
         let ends = goes_on == Some(0);
-        let conditional = starts != Some(true) || goes_on.is_none();
-        let slices = outputs.len() - 1 - carried.len();
-        let mut outputs = outputs;
-        if conditional {
-            outputs[0] = scalar(&mut self.cx, outputs[0])?;
-        } else {
-            outputs.remove(0);
+        let mut conditional = starts != Some(true) || goes_on.is_none();
+        let mut known_trip = looped.known_trip.clone();
+        if conditional && starts != Some(false) && !ends {
+            let counted = Counted {
+                limit: known_trip.as_ref(),
+                starts: condition.filter(|_| starts.is_none()),
+                goes_on: outputs[0],
+                iteration,
+                carried: states.clone(),
+            };
+            if let Some(trip) = counted.trip(&self.cx) {
+                (conditional, known_trip) = (false, Some(trip));
+            }
         }
-        let nested = self.cx.end_nested(&outputs)?;
+        let mut results = Vec::new();
+        if conditional {
+            results.push(scalar(&mut self.cx, outputs[0])?);
+        }
+        results.extend(states.iter().map(|&(_, _, next)| next));
+        results.extend(&slices);
+        let nested = self.cx.end_nested(&results)?;
         let mut operands = Vec::new();
-        let trip = match (&looped.known_trip, trip) {
+        let trip = match (&known_trip, trip) {
             (Some(trip), _) if starts == Some(false) => Trip::Known(Dim::constant(0).minimum(trip)),
             (Some(trip), _) if ends => Trip::Known(Dim::constant(1).minimum(trip)),
             (Some(trip), _) => Trip::Known(trip.clone()),
@@ -253,7 +272,7 @@ impl Import {
             }
             (None, None) => Trip::Unbounded,
         };
-        if slices > 0 && (conditional || !matches!(trip, Trip::Known(_))) {
+        if !slices.is_empty() && (conditional || !matches!(trip, Trip::Known(_))) {
             let x = looped.trip.or(condition);
             let what = "how often a loop runs whose slices are stacked";
             return Err(x.map_or_else(|| Fault::unsupported(what), |x| self.cx.unresolved(x, what)));
@@ -265,17 +284,21 @@ impl Import {
             };
             operands.push(starts);
         }
-        operands.extend(carried);
+        operands.extend(states.iter().map(|&(x, _, _)| x));
         operands.extend(&nested.captured);
         let spec = LoopSpec {
             trip,
             conditional,
-            carried: carried.len(),
+            carried: states.len(),
             scanned: Vec::new(),
-            stacked: vec![Direction::Forward; slices],
+            stacked: vec![Direction::Forward; slices.len()],
             body: nested.graph,
         };
-        self.cx.append_all(Op::Loop(Box::new(spec)), &operands)
+        let mut given = self.cx.append_all(Op::Loop(Box::new(spec)), &operands)?;
+        for (i, &x) in carried.iter().enumerate().filter(|&(i, _)| passed[i]) {
+            given.insert(i, x);
+        }
+        Ok(given)
     }
 
     /// Writes a loop out, as long as it is known whether it goes on. `None` where that can't be done.

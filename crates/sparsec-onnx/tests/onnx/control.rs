@@ -105,6 +105,62 @@ fn loops_end_when_their_condition_fails() {
     }
 }
 
+/// A `while` of a framework: `n` steps, the number of the step, the weight and the limit carried, the condition `step + 1 < n` in `f32`.
+fn counting(limit: &str) -> Model {
+    let body = Model::new(16)
+        .input("i", INT64, "")
+        .input("go", BOOL, "")
+        .input("step", INT64, "")
+        .input("sum", FLOAT, "2")
+        .input("n", INT64, "")
+        .input("w", FLOAT, "2 2")
+        .ints("ones", &[1])
+        .node("Squeeze", "ones", "one", vec![])
+        .node("Gather", "x step", "row", vec![int("axis", 0)])
+        .node("MatMul", "row w", "product", vec![])
+        .node("Add", "sum product", "next", vec![])
+        .node("Add", "step one", "later", vec![])
+        .node("Cast", "later", "later_f", vec![int("to", i64::from(FLOAT))])
+        .node("Cast", "n", "n_f", vec![int("to", i64::from(FLOAT))])
+        .node("Less", "later_f n_f", "below", vec![])
+        .node("Less", "i n", "within", vec![])
+        .node("And", "below within", "on", vec![])
+        .node("Identity", "n", "n_out", vec![])
+        .node("Identity", "next", "slice", vec![]);
+    let body = ["on", "later", "next", "n_out", "w", "slice"].iter().fold(body, |body, name| body.output(name));
+    Model::new(16)
+        .input("x", FLOAT, "T 2")
+        .input("s", FLOAT, "2")
+        .floats("weight", &[2, 2], &[1., 0., 0., 2.])
+        .node("Shape", "x", "shape", vec![int("end", 1)])
+        .node("Squeeze", "shape", "rows", vec![])
+        .ints("zeros", &[0])
+        .node("Squeeze", "zeros", "zero", vec![])
+        .node("Less", "zero rows", "starts", vec![])
+        .node(
+            "Loop",
+            &format!("{limit} starts zero s rows weight"),
+            "steps last n_last w_last all",
+            vec![graph("body", body)],
+        )
+        .output("last")
+        .output("all")
+}
+
+#[test]
+fn conditions_that_count_are_left_out() {
+    for limit in ["rows", "-"] {
+        let model = counting(limit);
+        let text = model.text();
+        assert!(text.contains("trip [T] carried 2 scanned [] stacked [forward]"), "{text}");
+        let x = TensorData::f32(&[3, 2], vec![1., 2., 3., 4., 5., 6.]);
+        let expected: [(&[usize], &[f32]); 2] = [(&[2], &[19., 44.]), (&[3, 2], &[11., 24., 14., 32., 19., 44.])];
+        check(&model, &[x, vector(&[10., 20.])], &expected);
+        let none: [(&[usize], &[f32]); 2] = [(&[2], &[10., 20.]), (&[0, 2], &[])];
+        check(&model, &[TensorData::f32(&[0, 2], vec![]), vector(&[10., 20.])], &none);
+    }
+}
+
 #[test]
 fn loops_that_grow_are_written_out() {
     let body = Model::new(16)
