@@ -232,6 +232,20 @@ impl Kernel {
         }
     }
 
+    /// What the factors of its products of matrices are rounded to, where it has any.
+    #[must_use]
+    pub fn precision(&self) -> Option<crate::Precision> {
+        fn of(block: &[Stmt]) -> Option<crate::Precision> {
+            block.iter().find_map(|s| match s {
+                Stmt::Product(product) => Some(product.precision),
+                Stmt::For(l) => of(&l.body),
+                Stmt::If(_, yes, no) => of(yes).or_else(|| of(no)),
+                _ => None,
+            })
+        }
+        of(&self.body)
+    }
+
     /// A buffer.
     #[must_use]
     pub fn buffer(&self, id: BufferId) -> &Buffer {

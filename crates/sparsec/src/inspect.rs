@@ -82,7 +82,8 @@ pub struct WeightReport {
     pub pattern: String,
     /// Nonzeros / elements of what is kept.
     pub density: f64,
-    /// The numbers that are multiplied and added up: `f32`, `i8 x u8 -> i32`, `integers in f32, exact`.
+    /// The numbers that are multiplied and added up: `f32`, `i8 x u8 -> i32`, `integers in f32, exact`,
+    /// `f16 on tensor cores`.
     pub arithmetic: String,
     /// The format.
     pub chosen: String,
@@ -204,7 +205,16 @@ impl Inspection {
             let launch = program.launches.iter().find(|l| l.label == weight.node);
             let kernel = launch.and_then(|l| program.kernels.get(l.kernel as usize));
             weight.schedule = kernel.map(|k| k.comments.join("; "));
+            if let Some(precision) = kernel.and_then(sparsec_tir::Kernel::precision) {
+                let (own, tensor) = (&weight.arithmetic, format!("{} on tensor cores", precision.name()));
+                if let Some(count) = self.arithmetic.get_mut(own).filter(|count| **count > 0) {
+                    *count -= 1;
+                    *self.arithmetic.entry(tensor.clone()).or_default() += 1;
+                }
+                weight.arithmetic = tensor;
+            }
         }
+        self.arithmetic.retain(|_, count| *count > 0);
         self.launches = program.launches.len();
         self.kernels = program.kernels.len();
         self.constant_bytes = program.constants.iter().map(|c| c.bytes).sum();

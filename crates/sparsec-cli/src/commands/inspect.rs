@@ -1,8 +1,8 @@
 //! `sparsec inspect`.
 
 use clap::Args;
-use sparsec::ModelSource;
 use sparsec::inspect::{Inspection, WeightReport};
+use sparsec::{Backend, ModelSource};
 
 use crate::failure::Failure;
 use crate::options::ModelArguments;
@@ -38,10 +38,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&inspection).map_err(Failure::bug)?;
         return output::print(&(text + "\n"));
     }
-    output::print(&render(&inspection, arguments.candidates))
+    let place = match &options.target {
+        Backend::Cuda(gpu) => format!("a GPU of {gpu}, by its data sheet"),
+        _ => "one thread".to_owned(),
+    };
+    output::print(&render(&inspection, &place, arguments.candidates))
 }
 
-fn render(inspection: &Inspection, candidates: bool) -> String {
+/// `place` is what times are predicted for.
+fn render(inspection: &Inspection, place: &str, candidates: bool) -> String {
     let header = [
         "tensor",
         "outputs",
@@ -76,7 +81,7 @@ fn render(inspection: &Inspection, candidates: bool) -> String {
             }
         }
     }
-    output::table(&rows) + &summary(inspection)
+    output::table(&rows) + &summary(inspection, place)
 }
 
 fn weight_row(weight: &WeightReport) -> Vec<String> {
@@ -100,7 +105,7 @@ fn measured(ms: Option<f64>) -> String {
     ms.map_or(String::new(), |ms| format!("{ms:.4}"))
 }
 
-fn summary(i: &Inspection) -> String {
+fn summary(i: &Inspection, place: &str) -> String {
     let mega = |n: u64| n as f64 / 1e6;
     let share = |n: u64| 100.0 * n as f64 / i.read_macs.max(1) as f64;
     let dims: Vec<String> = i.dims.iter().map(|(name, n)| format!("{name}={n}")).collect();
@@ -118,7 +123,7 @@ fn summary(i: &Inspection) -> String {
         })
         .collect();
     format!(
-        "\npredicted     {:.3} ms on one thread{dims}\n\
+        "\npredicted     {:.3} ms on {place}{dims}\n\
          multiply-adds {:.1} M in the model, {:.1} M ({:.1} %) without removed channels, {:.1} M ({:.1} %) not by zero\n\
          products      {arithmetic}\n\
          weights       {} in {} tensors\n\

@@ -250,9 +250,14 @@ impl Schedule {
                     let acc: Typed = (Expr::Reg(self.acc, vec![r, t.clone()]), Scalar::F32);
                     let (score, _) = emit_scalar(c, &a.expr, Some(&acc), &mut loads, Scalar::F32);
                     let score = c.bind("score", Type::scalar(Scalar::F32), score);
-                    c.store(self.scores, vec![row, self.place(&t, l)], score.clone());
+                    c.set(self.now, vec![t.clone()], score.clone());
                     let newest = Expr::Reg(self.newest, vec![t.clone()]);
-                    c.set(self.newest, vec![t], newest.max(score));
+                    c.set(self.newest, vec![t.clone()], newest.max(score));
+                });
+                // Whole vectors of scores are read later on.
+                c.vector(self.lanes, None, |c, l| {
+                    let score = Expr::Reg(self.now, vec![t.clone()]);
+                    c.store(self.scores, vec![row, self.place(&t, l)], score);
                 });
             });
         });

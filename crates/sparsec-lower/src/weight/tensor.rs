@@ -1,16 +1,18 @@
-//! Weights on tensor cores: `dense`, `pruned`, `bsr` of 16 rows, and `nm<2,4>` at 16 bits.
+//! Weights on tensor cores: `dense`, `pruned<dense>`, `bsr` of 16 rows, and `nm<2,4>` at 16 bits.
 //!
 //! The weight is cut into *steps*: 16 rows by as many columns as one product takes. Steps of zeros are left out, so a row of blocks
-//! without entries costs no iteration. A task computes 64 rows by 32 pixels, whose sums stay in registers:
+//! without entries costs no iteration. A task computes up to 64 rows by 32 pixels, whose sums stay in registers:
 //!
 //! ```text
 //! parallel (tile, rows):
 //!   for part:                          pack the part's channels of X, rounded
-//!     unroll b in 0..4:                the blocks of 16 rows
+//!     unroll b in 0..B:                the blocks of 16 rows
 //!       for e in entries of (part, b):
 //!         unroll t in 0..4: sums[b, t] += values(e) * window[step(e), t]
 //!   save the sums, and apply the epilogue row by row
 //! ```
+//!
+//! B is 4, 2 or 1: packing is done once for B blocks, but a product with few tasks leaves most of a GPU idle.
 //!
 //! A 2:4 step stores 16 of 32 columns and, for each row, a word that tells which ones.
 
@@ -29,10 +31,13 @@ use crate::weight::problem::{View, WeightProblem, Window};
 use crate::weight::tables::{Table, declare_tables};
 use crate::weight::tile::{Activations, declare_activations, store_pixel};
 
-/// Blocks of 16 rows in a task, and pixels.
-const BLOCKS: usize = 4;
-const ROWS: usize = BLOCKS * TILE_ROWS;
+/// Blocks of 16 rows that a task may have, most first.
+const BLOCKS: [usize; 3] = [4, 2, 1];
+/// Pixels of a task.
 const PIXELS: usize = 32;
+/// Tasks that keep a GPU busy: eight warps on each of an H100's 132 multiprocessors. The cost model of `sparsec-rewrite` counts
+/// with the same number.
+const BUSY_TASKS: usize = 1056;
 /// Lanes of a warp, which packs and stores as many elements at a time.
 const LANES: u16 = 32;
 /// Loads of X that are under way together.
@@ -46,6 +51,15 @@ struct Cut {
     depth: usize,
     /// Channels of X that are packed together.
     part: usize,
+    /// Blocks of 16 rows in a task.
+    blocks: usize,
+}
+
+impl Cut {
+    /// Rows of a task.
+    fn rows(&self) -> usize {
+        self.blocks * TILE_ROWS
+    }
 }
 
 /// One step that is not all zeros.
@@ -68,12 +82,20 @@ pub(crate) fn lower(
     let sparse = match format {
         Format::Nm { n: 2, m: 4 } if precision != Precision::TF32 => true,
         Format::Bsr { r, .. } if r.is_multiple_of(TILE_ROWS as u32) => false,
-        Format::Dense | Format::Pruned(_) => false,
+        Format::Dense => false,
+        Format::Pruned(kept) if **kept == Format::Dense => false,
         _ => return None,
     };
     let depth = precision.depth() * if sparse { 2 } else { 1 };
     let part = if precision == Precision::TF32 { 32 } else { 64 };
-    fits.then(|| build(p, weight, &Cut { precision, sparse, depth, part }))
+    fits.then(|| build(p, weight, &Cut { precision, sparse, depth, part, blocks: blocks(p) }))
+}
+
+/// As many blocks of rows as leave enough tasks; where the number of pixels is not known, all.
+fn blocks(p: &WeightProblem) -> usize {
+    let Some(pixels) = p.tokens.and_then(|n| usize::try_from(n).ok()) else { return BLOCKS[0] };
+    let enough = |b: &usize| p.m.div_ceil(b * TILE_ROWS) * pixels.div_ceil(PIXELS) >= BUSY_TASKS;
+    BLOCKS.into_iter().find(enough).unwrap_or(1)
 }
 
 /// The steps with nonzeros by part and block of rows, and where those of each begin.
@@ -81,7 +103,7 @@ fn entries(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> (Vec<Entry>, 
     let (m, k, dense) = (p.m, p.k(), weight.dense());
     let (mut entries, mut starts) = (Vec::new(), vec![0]);
     for from in (0..k).step_by(cut.part) {
-        for row in (0..m.next_multiple_of(ROWS)).step_by(TILE_ROWS) {
+        for row in (0..m.next_multiple_of(cut.rows())).step_by(TILE_ROWS) {
             for column in (from..(from + cut.part).min(k)).step_by(cut.depth) {
                 let columns = column..(column + cut.depth).min(k);
                 let zero = |r: usize| dense[r * k..][columns.clone()].iter().all(|v| *v == 0.0);
@@ -185,8 +207,9 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
     let mut c = Context::new(if cut.sparse { "spmm_tensor_2_4" } else { "gemm_tensor" });
     let packed = if by_channel(&p.x) { "pixel" } else { "channel" };
     c.describe(format!(
-        "tensor cores at {}: {ROWS} rows, {PIXELS} pixels, {} channels, packed {packed} by {packed}; steps of zeros left out",
+        "tensor cores at {}: {} rows, {PIXELS} pixels, {} channels, packed {packed} by {packed}; steps of zeros left out",
         cut.precision.name(),
+        cut.rows(),
         cut.part
     ));
     let activations = declare_activations(&mut c, p);
@@ -195,28 +218,28 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
     let pitch = inner + if cut.precision == Precision::TF32 && by_channel(&p.x) { 4 } else { 8 };
     let size = Expr::int((outer * pitch) as i64);
     let window = c.buffer("window", cut.precision.storage(), BufferKind::Scratch, vec![size], vec![]);
-    let result_pitch = 1 + if by_channel(&p.y) { ROWS } else { PIXELS };
-    let lines = if by_channel(&p.y) { PIXELS } else { ROWS };
+    let (lines, length) = if by_channel(&p.y) { (PIXELS, cut.rows()) } else { (cut.rows(), PIXELS) };
+    let result_pitch = 1 + length;
     let size = Expr::int((lines * result_pitch) as i64);
     let results = c.buffer("results", Scalar::F32, BufferKind::Scratch, vec![size], vec![]);
     let tiles = PIXELS / TILE_COLUMNS;
-    let sums = c.register("sums", TILE_SUMS, vec![BLOCKS as u32, tiles as u32]);
+    let sums = c.register("sums", TILE_SUMS, vec![cut.blocks as u32, tiles as u32]);
     let tables = tables(p, weight, cut);
     let ids = declare_tables(&mut c, &tables);
     let (starts, steps, values) = (ids[0], ids[1], ids[2]);
     let word = |table, i: Expr| load(table, vec![i]).convert(Scalar::I64);
-    let (parts, all_blocks) = (p.k().div_ceil(cut.part), p.m.next_multiple_of(ROWS) / TILE_ROWS);
+    let (parts, all_blocks) = (p.k().div_ceil(cut.part), p.m.next_multiple_of(cut.rows()) / TILE_ROWS);
     let stored = cut.precision.depth();
     // Distances of rows (channels) and columns (pixels) in the window.
     let pitch = pitch as i64;
     let strides = if by_channel(&p.x) { [1, pitch] } else { [pitch, 1] };
 
-    for_each_task(&mut c, p, |c, task| {
-        for_each_sum(c, |c, b, t| c.set(sums, vec![b, t], Expr::f32(0.0)));
+    for_each_task(&mut c, p, cut, |c, task| {
+        for_each_sum(c, cut, |c, b, t| c.set(sums, vec![b, t], Expr::f32(0.0)));
         c.serial("part", Expr::int(0), Expr::int(parts as i64), 1, |c, part| {
             let first = c.bind_index("first_channel", part.clone() * Expr::int(cut.part as i64));
             pack(c, p, cut, &task, &first, (activations.x, window, pitch));
-            c.unroll("b", BLOCKS as u32, |c, b| {
+            c.unroll("b", cut.blocks as u32, |c, b| {
                 let block = part.clone() * Expr::int(all_blocks as i64) + block_of(&task) + b.clone();
                 let from = c.bind_index("from", word(starts, block.clone()));
                 let to = c.bind_index("to", word(starts, block + Expr::int(1)));
@@ -243,19 +266,19 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
             });
         });
         let distances = if by_channel(&p.y) { [1, result_pitch as i64] } else { [result_pitch as i64, 1] };
-        for_each_sum(c, |c, b, t| {
+        for_each_sum(c, cut, |c, b, t| {
             let at = b.clone() * Expr::int(TILE_ROWS as i64 * distances[0])
                 + t.clone() * Expr::int(TILE_COLUMNS as i64 * distances[1]);
             let to = Tile { at: Access::element(results, vec![at]), strides: distances.map(Expr::int) };
             c.push(Stmt::SaveTile(to, sums, vec![b, t]));
         });
-        store(c, p, &activations, &task, (results, result_pitch as i64));
+        store(c, p, cut, &activations, &task, (results, result_pitch as i64));
     });
     Multiplication::new(c.finish(), tables)
 }
 
-fn for_each_sum(c: &mut Context, f: impl FnOnce(&mut Context, Expr, Expr)) {
-    c.unroll("b", BLOCKS as u32, |c, b| {
+fn for_each_sum(c: &mut Context, cut: &Cut, f: impl FnOnce(&mut Context, Expr, Expr)) {
+    c.unroll("b", cut.blocks as u32, |c, b| {
         c.unroll("t", (PIXELS / TILE_COLUMNS) as u32, |c, t| f(c, b, t));
     });
 }
@@ -265,14 +288,14 @@ fn block_of(task: &Task) -> Expr {
 }
 
 /// The parallel loop: rows of the weight vary fastest, so that neighbouring warps read the same X.
-fn for_each_task(c: &mut Context, p: &WeightProblem, f: impl FnOnce(&mut Context, Task)) {
-    let groups = p.m.div_ceil(ROWS) as i64;
+fn for_each_task(c: &mut Context, p: &WeightProblem, cut: &Cut, f: impl FnOnce(&mut Context, Task)) {
+    let groups = p.m.div_ceil(cut.rows()) as i64;
     let tiles = p.y.shape[3].ceil_div(&Dim::constant(PIXELS as i64));
     let lines = p.y.shape[2].clone();
     let count = c.dim(&(p.y.shape[0].clone() * lines.clone() * tiles.clone() * Dim::constant(groups)));
     let (tiles, lines) = (c.dim(&tiles), c.dim(&lines));
     c.parallel("task", count, |c, task| {
-        let row = c.bind_index("first_row", task.clone().rem(Expr::int(groups)) * Expr::int(ROWS as i64));
+        let row = c.bind_index("first_row", task.clone().rem(Expr::int(groups)) * Expr::int(cut.rows() as i64));
         let place = c.bind_index("place", task.floor_div(Expr::int(groups)));
         let pixel = c.bind_index("pixel", place.clone().rem(tiles.clone()) * Expr::int(PIXELS as i64));
         let outer = c.bind_index("outer", place.floor_div(tiles));
@@ -345,6 +368,7 @@ fn pack(
 fn store(
     c: &mut Context,
     p: &WeightProblem,
+    cut: &Cut,
     activations: &Activations,
     task: &Task,
     (results, pitch): (BufferId, i64),
@@ -352,13 +376,13 @@ fn store(
     let width = c.dim(&p.y.shape[3]);
     let lanes = i64::from(LANES);
     let pixels = width - task.pixel.clone();
-    let rows = Expr::int(p.m as i64) - task.row.clone();
+    let rows = (Expr::int(p.m as i64) - task.row.clone()).min(Expr::int(cut.rows() as i64));
     let at = |row: Expr, pixel: Expr| {
         [task.batch.clone(), task.row.clone() + row, task.line.clone(), task.pixel.clone() + pixel]
     };
     if by_channel(&p.y) {
         c.serial("j", Expr::int(0), pixels.min(Expr::int(PIXELS as i64)), 1, |c, j| {
-            c.unroll("h", ROWS as u32 / u32::from(LANES), |c, h| {
+            c.unroll("h", (cut.rows() as u32).div_ceil(u32::from(LANES)), |c, h| {
                 let first = h * Expr::int(lanes);
                 c.vector(LANES, Some(rows - first.clone()), |c, l| {
                     let row = first + l;
@@ -369,7 +393,7 @@ fn store(
         });
         return;
     }
-    c.serial("r", Expr::int(0), rows.min(Expr::int(ROWS as i64)), 1, |c, r| {
+    c.serial("r", Expr::int(0), rows, 1, |c, r| {
         c.vector(LANES, Some(pixels), |c, l| {
             let sum = load(results, vec![r.clone() * Expr::int(pitch) + l.clone()]);
             store_pixel(c, p, activations, &at(r, l), sum);

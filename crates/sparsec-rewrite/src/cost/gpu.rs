@@ -84,8 +84,11 @@ impl Gpu {
     }
 }
 
-/// Rows and columns of a product that a warp has in flight with tensor cores.
-const TENSOR_TILE: (f64, f64) = (64.0, 32.0);
+/// Columns of a product that a warp has in flight with tensor cores.
+const TENSOR_COLUMNS: f64 = 32.0;
+/// Rows that it may have, and the warps from which on it has as many: as `weight/tensor.rs` in `sparsec-lower`.
+const TENSOR_ROWS: [f64; 3] = [64.0, 32.0, 16.0];
+const TENSOR_WARPS: f64 = 1056.0;
 /// What its kernels reach of the peak of tensor cores. Without asynchronous copies they wait for memory; a guess.
 const TENSOR_SHARE: f64 = 0.2;
 
@@ -96,7 +99,8 @@ const PACKING: f64 = 8.0;
 fn tensor_rate(format: &Format, precision: Precision) -> Option<f64> {
     let rate = if precision == Precision::TF32 { 0.5 } else { 1.0 };
     match format {
-        Format::Dense | Format::Pruned(_) => Some(rate),
+        Format::Dense => Some(rate),
+        Format::Pruned(kept) if **kept == Format::Dense => Some(rate),
         Format::Bsr { r, .. } if r.is_multiple_of(16) => Some(rate),
         // Stored entries: twice as many columns are done in the same time.
         Format::Nm { n: 2, m: 4 } if precision != Precision::TF32 => Some(rate),
@@ -104,10 +108,26 @@ fn tensor_rate(format: &Format, precision: Precision) -> Option<f64> {
     }
 }
 
+/// Entries that tensor cores multiply: they leave out steps of 16 rows and some columns, and nothing smaller.
+fn tensor_entries(facts: &StoredFacts, all: f64, precision: Precision) -> f64 {
+    match facts.format {
+        Format::Bsr { c, .. } => {
+            // A step is zero where all blocks in it are, which are taken to be independent.
+            let step = if precision == Precision::TF32 { 8 } else { 16 };
+            let zero = 1.0 - (facts.entries / all.max(1.0)).min(1.0);
+            all * (1.0 - (0..u32::div_ceil(step, c.max(1))).map(|_| zero).product::<f64>())
+        }
+        Format::Nm { .. } => facts.entries,
+        // Rows and columns of zeros are rarely neighbours.
+        _ => all,
+    }
+}
+
 /// What a kernel of this format reaches of the peak.
 fn share(format: &Format) -> f64 {
     match format {
-        Format::Dense | Format::Pruned(_) => 0.6,
+        Format::Dense => 0.6,
+        Format::Pruned(kept) => share(kept),
         Format::Bsr { r, .. } if *r >= 4 => 0.5,
         Format::Nm { .. } => 0.3,
         // "Sparse GPU Kernels for Deep Learning" (Gale, Zaharia, Young, Elsen, SC 2020) reports up to 27 % of the peak.
@@ -144,12 +164,17 @@ impl CostModel<'_> {
         let (vertical, horizontal) = product.image.windows;
         let point = [vertical, horizontal].iter().all(|w| w.kernel == 1 && w.stride == 1);
         let rate = gpu.precision.and_then(|precision| tensor_rate(&facts.format, precision));
-        if let Some(rate) = rate.filter(|_| product.groups == 1 && point && !product.is_vector) {
-            let (rows, columns) = TENSOR_TILE;
-            let warps = (product.image.outputs as f64 / rows).ceil() * (product.n / columns).ceil();
+        let tensor = gpu.precision.zip(rate).filter(|_| product.groups == 1 && point && !product.is_vector);
+        if let Some((precision, rate)) = tensor {
+            let outputs = product.image.outputs as f64;
+            let all = outputs * product.image.channels as f64;
+            let flops = flops + 2.0 * (tensor_entries(facts, all, precision) - entries) * product.n;
+            let warps = |rows: f64| (outputs / rows).ceil() * (product.n / TENSOR_COLUMNS).ceil();
+            let rows = TENSOR_ROWS.into_iter().find(|&rows| warps(rows) >= TENSOR_WARPS).unwrap_or(16.0);
+            let warps = warps(rows);
             let share = TENSOR_SHARE * rate * gpu.tensor_gflops / gpu.f32_gflops;
-            // X is packed by every 64 rows, whatever the weight holds.
-            let packed = (product.image.outputs as f64 / rows).ceil() * product.image.channels as f64 * product.n;
+            // X is packed by every warp, whatever the weight holds.
+            let packed = (outputs / rows).ceil() * product.image.channels as f64 * product.n;
             let (bytes, packing) = (bytes - facts.bytes / 2.0, PACKING * packed * share);
             return Work::whole(gpu.seconds(flops + packing, bytes, warps, share));
         }

@@ -1,0 +1,237 @@
+//! Every kind of kernel, in every format and precision that it has: what runs on the simulator has the bits of the interpreter of the
+//! tensor IR. Sizes divide nothing, rows and blocks are empty, and there may be one token.
+//!
+//! The tests say which kinds of kernels they ran, so that a kind that is no longer chosen is noticed.
+
+mod agree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agree::{Ran, check_on, check_with};
+use sparsec_graph::Symbol;
+use sparsec_lower::{LowerOptions, TargetInfo};
+use sparsec_tir::Precision;
+
+/// `f32` and those of tensor cores.
+const PRECISIONS: [Option<Precision>; 4] = [None, Some(Precision::F16), Some(Precision::BF16), Some(Precision::TF32)];
+
+const FORMATS: [&str; 13] = [
+    "dense",
+    "csr",
+    "bsr<1,4>",
+    "bsr<4,1>",
+    "bsr<8,8>",
+    "bsr<16,16>",
+    "bsr<32,4>",
+    "nm<2,4>",
+    "nm<1,4>",
+    "hyb<64,4,2>",
+    "hyb<8,1,4>",
+    "pruned<dense>",
+    "pruned<csr>",
+];
+
+/// The element of a weight: blocks of 16 x 16 of which a third are empty, all of the second row of blocks; row 2 and column 4 are
+/// zero, and N:M formats keep their share.
+fn element(format: &str, row: usize, col: usize) -> f32 {
+    let kept = match format {
+        "nm<2,4>" => (col + row) % 4 < 2,
+        "nm<1,4>" => (col + row).is_multiple_of(4),
+        _ => (row * 5 + col * 3) % 7 < 4,
+    };
+    let empty = row / 16 == 1 || (row / 16 * 5 + col / 16 * 2).is_multiple_of(3) || row == 2 || col == 4;
+    if kept && !empty { ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.125 } else { 0.0 }
+}
+
+fn weight(format: &str, (m, k): (usize, usize)) -> String {
+    let all: Vec<String> = (0..m * k).map(|i| format!("{:?}", element(format, i / k, i % k))).collect();
+    all.join(", ")
+}
+
+/// A layer with a bias and a limit at zero: `x` is (inputs, tokens), or (tokens, inputs).
+fn linear(format: &str, (m, k): (usize, usize), n: &str, by_token: bool) -> String {
+    let (x, y, spec, bias) = match by_token {
+        true => (format!("{n}, {k}"), format!("{n}, {m}"), "mk,nk->nm", format!("{m}")),
+        false => (format!("{k}, {n}"), format!("{m}, {n}"), "mk,kn->mn", format!("{m}, 1")),
+    };
+    format!(
+        "graph @g {{\n input %0 \"x\": f32[{x}]\n const %1 \"w\" = f32[{m}, {k}] {{{}}}\n \
+         const %2 \"b\": f32[{bias}] random(seed=3, density=1.0)\n \
+         %3 \"fc\" = contract \"{spec}\" (%1, %0) epilogue max(add(acc, $0), 0.0) (%2) format {format} : f32[{y}]\n \
+         output \"y\" = %3\n}}",
+        weight(format, (m, k))
+    )
+}
+
+/// Adds what ran: kinds by format and precision.
+fn note(ran: &Ran, kinds: &mut BTreeMap<String, BTreeSet<String>>, what: &str) {
+    for name in &ran.kernels {
+        kinds.entry(name.clone()).or_default().insert(what.to_owned());
+    }
+}
+
+fn table(kinds: &BTreeMap<String, BTreeSet<String>>) -> String {
+    let line = |(kind, what): (&String, &BTreeSet<String>)| {
+        format!("{kind}: {}", what.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+    };
+    kinds.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn weights_in_every_format_and_precision() {
+    let mut kinds = BTreeMap::new();
+    for precision in PRECISIONS {
+        let target = TargetInfo::WARP.with_precision(precision);
+        let name = precision.map_or("f32", Precision::name);
+        for format in FORMATS {
+            for n in [1, 5, 37] {
+                for by_token in [true, false] {
+                    let text = linear(format, (53, 75), &n.to_string(), by_token);
+                    note(&check_on(&target, &text, &[]), &mut kinds, &format!("{format} {name}"));
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!(table(&kinds));
+}
+
+/// Steps of a weight that are not all zero: 16 rows by the columns of one product.
+fn steps(format: &str, (m, k): (usize, usize), depth: usize) -> u64 {
+    let is_zero = |row: usize, col: usize| {
+        let mut elements = (row..(row + 16).min(m)).flat_map(|r| (col..(col + depth).min(k)).map(move |c| (r, c)));
+        elements.all(|(r, c)| element(format, r, c) == 0.0)
+    };
+    let all = (0..m).step_by(16).flat_map(|row| (0..k).step_by(depth).map(move |col| (row, col)));
+    all.filter(|&(row, col)| !is_zero(row, col)).count() as u64
+}
+
+/// Empty blocks are not multiplied: neither those of an empty row of blocks nor others, in tasks of one, two and four blocks of rows.
+/// How many a task has depends on the tokens that are expected, not on those that come.
+#[test]
+fn empty_blocks_have_no_iterations() {
+    let (m, k, n) = (53, 139, 35_u64);
+    for precision in Precision::ALL {
+        let target = TargetInfo::WARP.with_precision(Some(precision));
+        let wide = if precision == Precision::TF32 { 8 } else { 16 };
+        for (format, depth) in [("dense", wide), ("bsr<16,16>", wide), ("nm<2,4>", 32)] {
+            if (format, precision) == ("nm<2,4>", Precision::TF32) {
+                continue;
+            }
+            let entries = steps(format, (m, k), depth);
+            let all = (m.div_ceil(16) * k.div_ceil(depth)) as u64;
+            assert!(entries < all, "{entries} of {all}");
+            for by_token in [true, false] {
+                let mut instructions = Vec::new();
+                for expected in [64, 1056 * 16, 1056 * 32] {
+                    let options =
+                        LowerOptions { nominal: [(Symbol::new("n"), expected)].into(), ..LowerOptions::default() };
+                    let text = linear(format, (m, k), "n", by_token);
+                    let ran = check_with((&target, &options), &text, &[n as i64]);
+                    // Four products of 8 tokens each, for each 32 tokens.
+                    assert_eq!(ran.counts.matrix_products, entries * 4 * n.div_ceil(32), "{format} {expected}");
+                    instructions.push(ran.counts.instructions);
+                }
+                // Higher tasks pack X less often.
+                assert!(instructions.is_sorted_by(|a, b| a > b), "{instructions:?}");
+            }
+        }
+    }
+}
+
+/// A weight without an entry is a loop of bounds that are equal.
+#[test]
+fn a_weight_of_zeros() {
+    for precision in PRECISIONS {
+        let target = TargetInfo::WARP.with_precision(precision);
+        for format in ["csr", "bsr<16,16>", "nm<2,4>", "hyb<64,4,2>"] {
+            for n in [1, 33] {
+                let zeros = vec!["0.0"; 20 * 36].join(", ");
+                let text = format!(
+                    "graph @g {{\n input %0 \"x\": f32[{n}, 36]\n const %1 \"w\" = f32[20, 36] {{{zeros}}}\n \
+                     const %2 \"b\": f32[20] random(seed=3, density=1.0)\n \
+                     %3 = contract \"mk,nk->nm\" (%1, %0) epilogue add(acc, $0) (%2) format {format}\n \
+                     output \"y\" = %3\n}}"
+                );
+                assert_eq!(check_on(&target, &text, &[]).counts.matrix_products, 0, "{format}");
+            }
+        }
+    }
+}
+
+/// A convolution over images of 2 x C x H x W.
+fn conv(format: &str, weight: &str, x: &str, attrs: &str) -> String {
+    let format = if format.is_empty() { String::new() } else { format!(" format {format}") };
+    format!(
+        "graph @g {{\n input %0 \"x\": f32[{x}]\n const %1 \"w\": f32[{weight}] random(seed=5, density=0.4)\n \
+         %2 \"c\" = conv (%0, %1) {attrs} epilogue relu(acc) (){format}\n output \"y\" = %2\n}}"
+    )
+}
+
+const SAME: &str = "strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1";
+const POINT: &str = "strides [1, 1] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1";
+
+#[test]
+fn convolutions_in_every_format_and_precision() {
+    let mut kinds = BTreeMap::new();
+    for precision in PRECISIONS {
+        let target = TargetInfo::WARP.with_precision(precision);
+        let name = precision.map_or("f32", Precision::name);
+        let mut ran =
+            |what: &str, text: &str| note(&check_on(&target, text, &[]), &mut kinds, &format!("{what} {name}"));
+        for format in FORMATS.into_iter().filter(|f| !f.starts_with("nm")) {
+            ran(&format!("{format} 1x1"), &conv(format, "19, 13, 1, 1", "2, 13, 7, 5", POINT));
+            ran(&format!("{format} 3x3"), &conv(format, "19, 5, 3, 3", "2, 5, 7, 9", SAME));
+            let strided = "strides [2, 1] pads [(1, 0), (2, 1)] dilations [1, 2] groups 1";
+            ran(&format!("{format} 3x2 strided"), &conv(format, "19, 5, 3, 2", "1, 5, 9, 11", strided));
+        }
+        ran("winograd", &conv("dense", "33, 34, 3, 3", "1, 34, 23, 19", SAME));
+        let high = "strides [2, 2] pads [(3, 3), (3, 3)] dilations [1, 1] groups 1";
+        ran("7x7", &conv("dense", "17, 3, 7, 7", "1, 3, 41, 61", high));
+        let each = "strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 6";
+        ran("depthwise", &conv("dense", "6, 1, 3, 3", "2, 6, 9, 35", each));
+        let groups = "strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 3";
+        ran("groups", &conv("dense", "9, 4, 3, 3", "1, 12, 9, 7", groups));
+    }
+    insta::assert_snapshot!(table(&kinds));
+}
+
+/// Kernels without a constant weight stay in `f32`, whatever the precision.
+#[test]
+fn kernels_without_a_weight() {
+    let mut kinds = BTreeMap::new();
+    let types = "input %0 \"a\": f32[2, 3, 5, 9]\n input %1 \"q\": f32[2, 3, 1, 9]\n input %2 \"v\": f32[2, 3, 1, 5]\n \
+                 input %3 \"x\": f32[2, 3, 11, 37]\n input %4 \"i\": i64[3]\n input %5 \"w\": f32[6, 3, 3, 3]\n \
+                 input %6 \"b\": f32[2, 3, 33, 9]\n const %7 \"s\": f32[37] random(seed=1, density=1.0)";
+    let cases = [
+        ("product", "contract \"bhqd,bhkd->bhqk\" (%0, %6) epilogue mul(acc, 0.5) ()"),
+        ("one row, depth", "contract \"bhqd,bhkd->bhqk\" (%1, %0)"),
+        ("one row, columns", "contract \"bhqk,bhkd->bhqd\" (%2, %0)"),
+        ("attention", "attention \"bhqd,bhkd->bhkq\" \"bhkq,bhkf->bhfq\" keys \"k\" scores mul(acc, 4.0) (%0, %6, %6)"),
+        ("convolution", "conv (%3, %5) strides [2, 1] pads [(1, 0), (2, 1)] dilations [1, 2] groups 1"),
+        ("softmax, innermost", "softmax (%3) axis 3"),
+        ("softmax, outer", "softmax (%3) axis 1"),
+        ("layer norm", "layer_norm (%3, %7, %7) axis 3 axes 1 epsilon 1e-5"),
+        ("sum", "reduce sum (%3) axes [3] keep false"),
+        ("max", "reduce max (%3) axes [1, 2] keep true"),
+        ("max pool", "pool max (%3) kernel [3, 3] strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] ceil false"),
+        (
+            "average pool",
+            "pool average (%3) kernel [2, 2] strides [1, 1] pads [(0, 0), (0, 0)] dilations [2, 3] ceil false",
+        ),
+        ("gather", "gather (%3, %4) axis 2"),
+        ("map", "map max(sub(abs($0), $1), 0.25) (%3, %7)"),
+        ("transpose", "transpose (%3) perm [3, 0, 2, 1]"),
+        ("slice", "slice (%3) ranges [(0, 2, 1), (0, 2, 2), (10, 4, -3), (1, 9, 4)]"),
+        ("concat", "concat (%3, %3) axis 2"),
+        ("pad", "pad (%3) amounts [(0, 0), (1, 2), (-1, 3), (0, 5)] value 2.5"),
+    ];
+    for (what, op) in cases {
+        let text = format!("graph @g {{\n {types}\n %8 \"c\" = {op}\n output \"y\" = %8\n}}");
+        for precision in [None, Some(Precision::F16)] {
+            let ran = check_on(&TargetInfo::WARP.with_precision(precision), &text, &[]);
+            assert_eq!(ran.counts.matrix_products, 0);
+            note(&ran, &mut kinds, what);
+        }
+    }
+    insta::assert_snapshot!(table(&kinds));
+}
