@@ -2,7 +2,7 @@
 """Runs networks with sparsec and with ONNX Runtime and compares every output.
 
     python compare.py --sparsec BINARY --work DIR [--small] [--models a,b] [--patterns dense,un:0.9] [--interpret]
-                      [--threads N] [--simulate sm_80]
+                      [--threads N] [--simulate sm_80 [--compute f16]]
 
 Builds each network (build.py), prunes it in each pattern (prune.py), and prints one line for each pair: the largest
 difference relative to the output's largest magnitude, which may be 1e-4, over all outputs and all input shapes. The last
@@ -13,7 +13,7 @@ A network with symbolic dimensions is also compiled once, and that one library a
 interface (shared_library.py); its line says `one library`.
 
 With --simulate the networks are compiled for that GPU and run on a simulated one, which takes seconds for miniatures and
-hours for full sizes.
+hours for full sizes. With --compute products with weights are rounded for tensor cores, and the tolerance is that of the precision.
 """
 
 import argparse
@@ -31,6 +31,8 @@ import prune
 from shared_library import Library, StatusError
 
 TOLERANCE = 1e-4
+# Of products whose factors are rounded to so many bits, as docs/ptx.md has them.
+ROUNDED = {"f16": 2e-3, "tf32": 2e-3, "bf16": 2e-2}
 PATTERNS = ["dense", "un:0.9", "nm:2:4", "block:4:1:0.8"]
 CHANNEL = "channel:0.5"
 MODELS = ["resnet50", "mobilenet_v2", "mlp_b1", "mlp_b64", "bert_base", "minilm", "voice", "keywords"]
@@ -64,6 +66,7 @@ def run_sparsec(args, model, feed, folder):
         command.append("--interpret")
     if args.simulate:
         command += ["--target", "cuda", "--gpu", args.simulate, "--simulate"]
+        command += ["--compute", args.compute] if args.compute else []
     if args.threads:
         command += ["--threads", str(args.threads)]
     try:
@@ -108,7 +111,7 @@ def compare(args, name, model, scratch):
             for output_name, array in expected.items():
                 error = difference(output_name, output(output_name), array)
                 worst = max(worst, error)
-                if error > TOLERANCE:
+                if error > ROUNDED.get(args.compute, TOLERANCE):
                     raise Failure(f"{output_name} differs by {error:.1e}")
         except Failure as failure:
             raise Failure(f"input shape {label}: {failure}" if len(cases) > 1 else str(failure)) from None
@@ -196,10 +199,13 @@ def arguments():
     parser.add_argument("--patterns", type=lambda s: s.split(","), help="patterns separated by commas, or dense")
     parser.add_argument("--interpret", action="store_true", help="use sparsec's graph interpreter")
     parser.add_argument("--simulate", metavar="GPU", help="compile for this GPU, and simulate it")
+    parser.add_argument("--compute", choices=list(ROUNDED), help="with --simulate: what products with weights are rounded to")
     parser.add_argument("--threads", type=int, help="threads of a run (default: the command line's)")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run (default 900)")
     parser.add_argument("--keep", action="store_true", help="delete nothing")
     args = parser.parse_args()
+    if args.compute and not args.simulate:
+        parser.error("--compute is for --simulate: CPUs compute in f32")
     args.models = args.models or MODELS + (["border", *STRUCTURES] if args.small else [])
     for name in args.models:
         if name not in (build.SMALL if args.small else build.FULL):

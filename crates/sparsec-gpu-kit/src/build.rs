@@ -9,7 +9,7 @@ use sparsec_onnx::proto::{self, ModelProto};
 use sparsec_plan::{FunctionFacts, Plan, weights_layout};
 use sparsec_ptx::{Target, emit_program, print_module};
 use sparsec_rewrite::{Machine, Report, RewriteOptions};
-use sparsec_tir::ConstantData;
+use sparsec_tir::{ConstantData, Precision};
 
 /// A compiled model.
 pub(crate) struct Built {
@@ -28,22 +28,31 @@ fn said(stage: &str) -> impl Fn(&dyn std::fmt::Display) -> String {
     move |e| format!("{stage}: {e}")
 }
 
-/// Compiles a model; `format` is for all of its weights, where it is given.
-pub(crate) fn build(model: &ModelProto, format: Option<Format>, gpu: Target) -> Result<Built, String> {
+/// Compiles a model; `format` is for all of its weights, where it is given, and `compute` what tensor cores round factors to.
+pub(crate) fn build(
+    model: &ModelProto,
+    format: Option<Format>,
+    compute: Option<Precision>,
+    gpu: Target,
+) -> Result<Built, String> {
     let bytes = proto::encode(model);
     let read = sparsec_onnx::read_bytes(bytes.into(), None, &sparsec_onnx::Options::default());
     let graph = read.map_err(|e| said("read")(&e))?;
     let mut normal = graph.clone();
     sparsec_passes::run_pipeline(&mut normal, &mut |_| ControlFlow::Continue(())).map_err(|e| said("passes")(&e))?;
-    let machine = Machine::for_target(gpu.name()).ok_or("no constants for this architecture")?;
+    let machine = Machine::for_target(gpu.name()).ok_or("no constants for this architecture")?.with_precision(compute);
     let mut options = RewriteOptions::new(machine);
     if let Some(format) = format {
         let weights = model.graph.iter().flat_map(|g| &g.initializer).map(|w| w.name().to_owned());
         options.forced = weights.map(|name| (name, format.clone())).collect();
     }
     let rewritten = sparsec_rewrite::rewrite(&normal, &options).map_err(|e| said("rewrite")(&e))?;
-    let lowered = sparsec_lower::lower_with(&rewritten.graph, &TargetInfo::WARP, &LowerOptions::default())
-        .map_err(|e| said("lower")(&e))?;
+    let lowered = sparsec_lower::lower_with(
+        &rewritten.graph,
+        &TargetInfo::WARP.with_precision(compute),
+        &LowerOptions::default(),
+    )
+    .map_err(|e| said("lower")(&e))?;
     let mut program = lowered.program;
     program.name = "kit".to_owned();
     let emitted = emit_program(&program, gpu).map_err(|e| said("emit")(&e))?;

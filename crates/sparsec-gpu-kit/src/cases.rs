@@ -1,5 +1,7 @@
 //! The layers: `y = relu(W x)` with a constant `W`, M x K, and N columns of X.
 
+use sparsec_tir::Precision;
+
 use crate::random::Random;
 
 /// Where a weight's zeros are.
@@ -36,7 +38,8 @@ impl Pattern {
                 weight.iter_mut().for_each(|w| *w = if f64::from(random.unit()) < share { 0.0 } else { *w });
             }
             Pattern::TwoOfFour => {
-                for four in weight.chunks_mut(4).filter(|c| c.len() == 4) {
+                // Groups are those of a row, the last one may be shorter.
+                for four in weight.chunks_mut(k).flat_map(|row| row.chunks_mut(4)).filter(|c| c.len() == 4) {
                     let first = random.below(4);
                     let second = (first + 1 + random.below(3)) % 4;
                     (0..4).filter(|i| *i != first && *i != second).for_each(|i| four[i] = 0.0);
@@ -67,6 +70,13 @@ pub(crate) struct Layer {
     pub(crate) pattern: Pattern,
     /// The format, or none for the compiler's choice.
     pub(crate) format: Option<&'static str>,
+    /// What factors are rounded to for tensor cores; none: `f32` without them.
+    pub(crate) compute: Option<Precision>,
+}
+
+/// The name of what is computed in.
+pub(crate) fn compute_name(compute: Option<Precision>) -> &'static str {
+    compute.map_or("f32", Precision::name)
 }
 
 /// Layers of BERT-base, and 1x1 convolutions of ResNet-50, outputs x inputs.
@@ -96,16 +106,33 @@ pub(crate) fn layers(small: bool) -> Vec<Layer> {
     let mut layers = Vec::new();
     for (name, m, k) in shapes {
         for &n in columns {
-            let mut add = |pattern, formats: &[Option<&'static str>]| {
-                layers.extend(formats.iter().map(|&format| Layer { name: name.into(), m, k, n, pattern, format }));
+            let mut add = |pattern, compute, formats: &[Option<&'static str>]| {
+                layers.extend(formats.iter().map(|&format| Layer {
+                    name: name.into(),
+                    m,
+                    k,
+                    n,
+                    pattern,
+                    format,
+                    compute,
+                }));
             };
-            add(Pattern::Dense, &[None]);
-            for &s in sparsities {
-                add(Pattern::Unstructured(s), &[None, Some("csr")]);
+            // Single columns have no use for tensor cores.
+            let (all, some): (&[Option<Precision>], &[Option<Precision>]) = match n {
+                1 => (&[None], &[None]),
+                _ => (&[None, Some(Precision::TF32), Some(Precision::F16)], &[None, Some(Precision::F16)]),
+            };
+            for &compute in all {
+                add(Pattern::Dense, compute, &[None]);
             }
-            add(Pattern::TwoOfFour, &[None, Some("nm<2,4>")]);
-            for &s in sparsities.iter().filter(|s| small || [0.5, 0.8, 0.9].contains(s)) {
-                add(Pattern::Blocks(s), &[None, Some("bsr<16,16>")]);
+            for &s in sparsities {
+                add(Pattern::Unstructured(s), None, &[None, Some("csr")]);
+            }
+            for &compute in some {
+                add(Pattern::TwoOfFour, compute, &[None, Some("nm<2,4>")]);
+                for &s in sparsities.iter().filter(|s| small || [0.5, 0.8, 0.9].contains(s)) {
+                    add(Pattern::Blocks(s), compute, &[None, Some("bsr<16,16>")]);
+                }
             }
         }
     }
@@ -120,11 +147,27 @@ pub(crate) fn checks() -> Vec<Layer> {
         let name = "small".to_owned();
         for format in formats {
             for pattern in [Pattern::Unstructured(0.8), Pattern::Blocks(0.5)] {
-                checks.push(Layer { name: name.clone(), m, k, n, pattern, format: Some(format) });
+                checks.push(Layer { name: name.clone(), m, k, n, pattern, format: Some(format), compute: None });
             }
         }
-        if k % 4 == 0 {
-            checks.push(Layer { name, m, k, n, pattern: Pattern::TwoOfFour, format: Some("nm<2,4>") });
+        let two = |compute| Layer {
+            name: name.clone(),
+            m,
+            k,
+            n,
+            pattern: Pattern::TwoOfFour,
+            format: Some("nm<2,4>"),
+            compute,
+        };
+        checks.push(two(None));
+        for compute in Precision::ALL.map(Some).into_iter().filter(|_| n > 1) {
+            for format in ["dense", "bsr<16,16>", "pruned<dense>"] {
+                let (name, pattern) = (name.clone(), Pattern::Blocks(0.5));
+                checks.push(Layer { name, m, k, n, pattern, format: Some(format), compute });
+            }
+            if compute != Some(Precision::TF32) {
+                checks.push(two(compute));
+            }
         }
     }
     checks

@@ -2,8 +2,10 @@
 
 use sparsec_graph::TensorData;
 use sparsec_ptx::Target;
+use sparsec_tir::Precision;
 
 use crate::build::build;
+use crate::cases::compute_name;
 use crate::kernels::{Running, instructions, microseconds};
 use crate::networks::Network;
 use crate::place::Clock;
@@ -11,7 +13,13 @@ use crate::random::Random;
 use crate::report;
 
 /// Largest difference from the interpreter, relative to the largest magnitude.
-const TOLERANCE: f64 = 1e-4;
+fn tolerance(compute: Option<Precision>) -> f64 {
+    match compute {
+        None => 1e-4,
+        Some(Precision::F16 | Precision::TF32) => 2e-3,
+        Some(Precision::BF16) => 2e-2,
+    }
+}
 
 /// Multiply-adds up to which the interpreter is asked.
 const INTERPRETED: u64 = 20_000_000;
@@ -19,7 +27,7 @@ const INTERPRETED: u64 = 20_000_000;
 /// Runs a network and times it.
 pub(crate) fn network<D: Clock>(case: &Network, device: D, gpu: Target) -> Result<report::Network, String> {
     let model = case.model()?;
-    let built = build(&model, None, gpu).map_err(|e| format!("{}: {e}", case.name))?;
+    let built = build(&model, None, case.compute, gpu).map_err(|e| format!("{}: {e}", case.name))?;
     let (input, output) = (case.input.clone(), case.output.clone());
     let count = input.iter().product::<i64>() as usize;
     let inputs: Vec<Vec<f32>> = (0..4).map(|i| Random::new(7 + i).normal(1.0, count)).collect();
@@ -42,6 +50,7 @@ pub(crate) fn network<D: Clock>(case: &Network, device: D, gpu: Target) -> Resul
     Ok(report::Network {
         name: case.name.clone(),
         pattern: case.pattern.clone(),
+        compute: compute_name(case.compute),
         input,
         kernels: built.kernels.len(),
         launches: built.plan.launches.len(),
@@ -49,7 +58,7 @@ pub(crate) fn network<D: Clock>(case: &Network, device: D, gpu: Target) -> Resul
         microseconds: microseconds(cost),
         instructions: instructions(cost),
         error,
-        passed: finite && error.is_none_or(|e| e <= TOLERANCE),
+        passed: finite && error.is_none_or(|e| e <= tolerance(case.compute)),
     })
 }
 

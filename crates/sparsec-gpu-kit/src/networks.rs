@@ -1,6 +1,7 @@
 //! Whole networks with seeded weights: they are there to be timed. `python/peers.py` has the same shapes in PyTorch.
 
 use sparsec_onnx::proto::ModelProto;
+use sparsec_tir::Precision;
 
 use crate::model::{Attribute, Extent, ModelBuilder};
 use crate::random::Random;
@@ -13,6 +14,8 @@ pub(crate) struct Network {
     pub(crate) pattern: String,
     pub(crate) input: Vec<i64>,
     pub(crate) output: Vec<i64>,
+    /// What products with weights are computed in by tensor cores; none: `f32` without them.
+    pub(crate) compute: Option<Precision>,
     kind: Kind,
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn all(small: bool) -> Vec<Network> {
         ],
     };
     let patterns: &[&str] =
-        if small { &["dense", "un:0.9"] } else { &["dense", "un:0.9", "nm:2:4", "block:16:16:0.8"] };
+        if small { &["dense", "un:0.9", "nm:2:4"] } else { &["dense", "un:0.9", "nm:2:4", "block:16:16:0.8"] };
     let mut all = Vec::new();
     for (name, kind) in kinds {
         let (input, output) = match *kind {
@@ -65,13 +68,16 @@ pub(crate) fn all(small: bool) -> Vec<Network> {
             Kind::Bert { width, tokens, .. } => (vec![1, tokens, width], vec![1, tokens, width]),
             Kind::ResNet { side, classes, .. } => (vec![1, 3, side, side], vec![1, classes]),
         };
-        all.extend(patterns.iter().map(|pattern| Network {
-            name: (*name).to_owned(),
-            pattern: (*pattern).to_owned(),
-            input: input.clone(),
-            output: output.clone(),
-            kind: *kind,
-        }));
+        for pattern in patterns {
+            all.extend([None, Some(Precision::F16)].map(|compute| Network {
+                name: (*name).to_owned(),
+                pattern: (*pattern).to_owned(),
+                input: input.clone(),
+                output: output.clone(),
+                compute,
+                kind: *kind,
+            }));
+        }
     }
     all
 }

@@ -31,6 +31,8 @@ pub(crate) struct Layer {
     pub(crate) asked: String,
     /// The format that it got.
     pub(crate) format: String,
+    /// What factors are rounded to: `f32`, or `f16`, `bf16`, `tf32` for tensor cores.
+    pub(crate) compute: &'static str,
     pub(crate) kernels: Vec<String>,
     pub(crate) predicted_us: f64,
     /// The median, on a GPU.
@@ -39,7 +41,7 @@ pub(crate) struct Layer {
     pub(crate) instructions: Option<u64>,
     /// From `f64`, relative to the largest magnitude.
     pub(crate) error: f64,
-    /// Whether all bits are those of the simulator, where it was asked.
+    /// Whether the simulator computes the same, where it was asked: the same bits in `f32`.
     pub(crate) like_simulator: Option<bool>,
     pub(crate) passed: bool,
 }
@@ -49,6 +51,8 @@ pub(crate) struct Layer {
 pub(crate) struct Network {
     pub(crate) name: String,
     pub(crate) pattern: String,
+    /// What products with weights are computed in.
+    pub(crate) compute: &'static str,
     pub(crate) input: Vec<i64>,
     pub(crate) kernels: usize,
     pub(crate) launches: usize,
@@ -102,8 +106,12 @@ fn verdict(passed: bool) -> &'static str {
 
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Layer { name, m, k, n, pattern, asked, format, error, .. } = self;
-        write!(f, "{name} {m}x{k}x{n} {pattern} {asked}={format}: error {error:.1e} {}", verdict(self.passed))?;
+        let Layer { name, m, k, n, pattern, asked, format, compute, error, .. } = self;
+        write!(
+            f,
+            "{name} {m}x{k}x{n} {pattern} {asked}={format} {compute}: error {error:.1e} {}",
+            verdict(self.passed)
+        )?;
         if self.like_simulator == Some(false) {
             write!(f, " (not what the simulator computes)")?;
         }
@@ -114,7 +122,8 @@ impl fmt::Display for Layer {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = self.error.map_or("not interpreted".to_owned(), |e| format!("error {e:.1e}"));
-        write!(f, "{} {}: {} launches, {error} {}", self.name, self.pattern, self.launches, verdict(self.passed))?;
+        let Network { name, pattern, compute, launches, .. } = self;
+        write!(f, "{name} {pattern} {compute}: {launches} launches, {error} {}", verdict(self.passed))?;
         cost(f, self.microseconds, self.instructions)
     }
 }

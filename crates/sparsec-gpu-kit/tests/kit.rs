@@ -31,7 +31,8 @@ fn the_kit_checks_times_and_reports_without_a_gpu() {
         assert!(cases.len() >= least, "{} {part}", cases.len());
         for case in cases {
             assert_eq!(case["passed"], true, "{case}");
-            assert!(case["error"].as_f64().is_some_and(|e| e <= 1e-4), "{case}");
+            let most = if case["compute"] == "f32" { 1e-4 } else { 4e-2 };
+            assert!(case["error"].as_f64().is_some_and(|e| e <= most), "{case}");
             let counted = part == "checks" || case["instructions"].as_u64().is_some_and(|n| n > 0);
             assert!(counted && case["microseconds"].is_null(), "{case}");
         }

@@ -90,6 +90,9 @@ fn weights_in_every_format_and_precision() {
                     note(&check_on(&target, &text, &[]), &mut kinds, &format!("{format} {name}"));
                 }
             }
+            // Rows of whole blocks, one token.
+            let text = linear(format, (48, 75), "1", true);
+            note(&check_on(&target, &text, &[]), &mut kinds, &format!("{format} {name}"));
         }
     }
     insta::assert_snapshot!(table(&kinds));
