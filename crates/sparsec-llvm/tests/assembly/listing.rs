@@ -44,11 +44,16 @@ impl Loop {
 /// The innermost loop with the most multiply-adds on registers of a kind (`%zmm`, `%ymm`, `.4s`).
 pub(crate) fn hottest(assembly: &str, register: &str) -> Option<Loop> {
     // Of loops with equally many the first one counts.
+    multiplying(assembly, register).into_iter().rev().max_by_key(|l| l.fmas)
+}
+
+/// All innermost loops with multiply-adds on registers of a kind.
+pub(crate) fn multiplying(assembly: &str, register: &str) -> Vec<Loop> {
     functions(assembly)
         .into_iter()
         .flat_map(|(name, lines)| innermost(&lines).into_iter().map(move |body| count(name, body, register)))
-        .rev()
-        .max_by_key(|l| l.fmas)
+        .filter(|l| l.fmas > 0)
+        .collect()
 }
 
 /// Names and lines of the functions.

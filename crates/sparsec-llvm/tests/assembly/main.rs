@@ -5,7 +5,7 @@
 
 mod listing;
 
-use listing::{Loop, hottest};
+use listing::{Loop, hottest, multiplying};
 use sparsec_graph::Graph;
 use sparsec_llvm::{EmitOptions, Target, emit};
 use sparsec_lower::{TargetInfo, lower};
@@ -49,14 +49,18 @@ fn convolution(format: &str, density: f64) -> String {
     )
 }
 
-/// The loop with the most multiply-adds of a graph's kernels on a machine.
-fn inner_loop(text: &str, machine: &Machine) -> Loop {
+/// The assembly of a graph's kernels on a machine.
+fn assembly(text: &str, machine: &Machine) -> String {
     let graph: Graph = sparsec_graph::parse(text).expect("a graph");
     let program = lower(&graph, &machine.info).expect("lowers").program;
     let target = Target::new(Some(machine.triple), machine.cpu).expect("known");
     let options = EmitOptions { assembly: true, ..EmitOptions::default() };
-    let assembly = emit(&program, &target, options).expect("compiles").assembly.expect("asked for");
-    hottest(&assembly, machine.register).expect("a loop")
+    emit(&program, &target, options).expect("compiles").assembly.expect("asked for")
+}
+
+/// The loop with the most multiply-adds of a graph's kernels on a machine.
+fn inner_loop(text: &str, machine: &Machine) -> Loop {
+    hottest(&assembly(text, machine), machine.register).expect("a loop")
 }
 
 /// What a loop must have at least: multiply-adds in a round of it, and multiply-adds for each load of any kind.
@@ -93,6 +97,34 @@ fn rows_of_nonzeros() {
             holds(case, &text, &AVX2, 8, 0.66);
             holds(case, &text, &AVX512, 8, 0.80);
             holds(case, &text, &NEON, 8, 0.82);
+        }
+    }
+}
+
+/// A pair of rows has two loops, and `hottest` sees one of them. Columns of both rows load X once for two multiply-adds,
+/// columns of one row once for each. What is left are values and offsets, shuffles and the loop's end: so many
+/// instructions a round, however many vectors there are.
+#[test]
+fn both_loops_of_a_pair_of_rows_are_lean() {
+    for (case, text) in
+        [("product", product("hyb<128,4,4>", 0.1)), ("3x3 convolution", convolution("hyb<128,4,4>", 0.1))]
+    {
+        for machine in [&AVX2, &AVX512, &NEON] {
+            let mut loops = multiplying(&assembly(&text, machine), machine.register);
+            // X is a vector, by itself or in a multiply-add.
+            loops.sort_by_key(|l| l.folded + l.vectors);
+            let [shared, single] = loops.as_slice() else { panic!("{} loops of {case}", loops.len()) };
+            for (found, rows, most_loads, most_others) in [(shared, 2, 2, 7), (single, 1, 3, 9)] {
+                let listing = format!("{case} on {}:\n{}", machine.cpu, found.lines.join("\n"));
+                let x = found.folded + found.vectors;
+                assert_eq!(found.stack, 0, "the stack is used in {listing}");
+                assert!(found.fmas >= 8, "{} multiply-adds in {listing}", found.fmas);
+                assert_eq!(x * rows, found.fmas, "{x} loads of X, {} multiply-adds in {listing}", found.fmas);
+                let loads = found.broadcasts + found.scalars;
+                assert!(loads <= most_loads, "{loads} loads of values and offsets in {listing}");
+                let others = found.lines.len() - found.fmas - found.vectors;
+                assert!(others <= most_others, "{others} instructions beside X and multiply-adds in {listing}");
+            }
         }
     }
 }
