@@ -84,7 +84,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor of zeros; `None` where the shape is negative or has more bytes than can be addressed.
+    /// A tensor of zeros; `None` where the shape is negative or has more bytes than the system has memory for.
     #[must_use]
     pub fn zeros(dtype: DType, shape: &[i64]) -> Option<Tensor> {
         let mut bytes = dtype.size();
@@ -92,7 +92,10 @@ impl Tensor {
             bytes = bytes.checked_mul(usize::try_from(*extent).ok()?)?;
         }
         isize::try_from(bytes.checked_add(63)?).ok()?;
-        let lines = vec![Line([0; 64]); bytes.div_ceil(64).max(1)];
+        let count = bytes.div_ceil(64).max(1);
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, Line([0; 64]));
         Some(Tensor { dtype, shape: shape.to_vec(), lines, bytes })
     }
 
@@ -241,5 +244,12 @@ mod tests {
         assert_eq!(Tensor::from_slice(&[1], &[1.0f32]).texts(), None);
         let none = Tensor::from_texts::<&str>(&[0], &[], None).expect("fits");
         assert_eq!(none.texts(), Some(Vec::new()));
+    }
+    #[test]
+    fn more_memory_than_there_is_is_none() {
+        let f32s = DType::from_name("f32").expect("a type");
+        for shape in [[1 << 46, 1], [1 << 61, 1], [1 << 62, 1 << 62], [-1, 1]] {
+            assert!(Tensor::zeros(f32s, &shape).is_none(), "{shape:?}");
+        }
     }
 }

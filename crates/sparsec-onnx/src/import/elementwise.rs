@@ -31,6 +31,7 @@ pub(super) fn unary(cx: &mut Context, node: &Node<'_>) -> Results {
         "Tanh" => UnaryOp::Tanh,
         other => return Err(Fault::unsupported(format!("the operator {other}"))),
     };
+    node.only_inputs(1)?;
     let x = node.input(0)?;
     let known = cx.ints(x).and_then(|ints| known_unary(op, &ints));
     match known {
@@ -66,6 +67,7 @@ pub(super) fn binary(cx: &mut Context, node: &Node<'_>) -> Results {
         "Sub" => BinaryOp::Sub,
         other => return Err(Fault::unsupported(format!("the operator {other}"))),
     };
+    node.only_inputs(2)?;
     let x = node.input(0)?;
     let y = aligned(cx, node, x, node.input(1)?)?;
     Ok(vec![apply(cx, op, x, y)?])

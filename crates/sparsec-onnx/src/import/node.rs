@@ -38,6 +38,14 @@ impl<'a> Node<'a> {
         (0..self.inputs.len()).map(|i| self.input(i)).collect()
     }
 
+    /// Refuses operands beyond the first `count`.
+    pub(crate) fn only_inputs(&self, count: usize) -> Result<(), Fault> {
+        match self.inputs.len() > count {
+            true => Err(Fault::invalid(format!("it takes {count} inputs, not {}", self.inputs.len()))),
+            false => Ok(()),
+        }
+    }
+
     /// Whether result `index` is asked for.
     pub(crate) fn wants_output(&self, index: usize) -> bool {
         self.proto.output.get(index).is_some_and(|name| !name.is_empty())

@@ -146,6 +146,12 @@ fn recurrent(cx: &mut Context, node: &Node<'_>, cell: Cell) -> Results {
         let (w, r) = (cx.ty(w), cx.ty(r));
         return Err(Fault::invalid(format!("weights of {w} and {r} are not those of {} directions", ends.len())));
     };
+    if let Some(stated) = node.int("hidden_size")?.filter(|&h| h != hidden) {
+        return Err(Fault::attribute(
+            "hidden_size",
+            format!("is {stated}, while the weights are those of {hidden} units"),
+        ));
+    }
     let shape = cx.shape(x);
     let name = cx.node_name.clone();
     cx.node_name = format!("{name}.input");

@@ -251,9 +251,20 @@ pub(super) fn gather(cx: &mut Context, node: &Node<'_>) -> Results {
         let picked: Option<Vec<Dim>> = places.iter().map(pick).collect();
         match picked {
             Some(picked) => return Ok(vec![cx.add_ints(TensorType::new(cx.dtype(x), cx.shape(index)), picked)?]),
-            None if fixed => return Err(Fault::invalid(format!("an index is outside of {} elements", ints.len()))),
+            None if fixed => return Err(outside(ints.len() as i64)),
             None => {}
         }
     }
+    // A branch that isn't taken may hold anything.
+    if let (0, Some(extent), Some(places)) = (cx.level(), cx.shape(x)[a].as_const(), cx.ints(index)) {
+        let inside = |place: &Dim| place.as_const().is_none_or(|p| (-extent..extent).contains(&p));
+        if !places.iter().all(inside) {
+            return Err(outside(extent));
+        }
+    }
     Ok(vec![cx.append(Op::Gather { axis: a }, &[x, index])?])
+}
+
+fn outside(extent: i64) -> Fault {
+    Fault::invalid(format!("an index is outside of {extent} elements"))
 }

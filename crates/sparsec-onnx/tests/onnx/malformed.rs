@@ -180,6 +180,29 @@ fn subgraphs_nested_deeply() {
     assert!(error.contains("recursion limit"), "{error}");
 }
 
+#[test]
+fn nodes_that_contradict_themselves() {
+    let error = Model::new(17).input("x", FLOAT, "2").node("Relu", "x x x", "y", vec![]).output("y").error();
+    assert!(error.contains("it takes 1 inputs, not 3"), "{error}");
+    let error = Model::new(17).input("x", FLOAT, "2").node("Add", "x x x", "y", vec![]).output("y").error();
+    assert!(error.contains("it takes 2 inputs, not 3"), "{error}");
+    for index in [2, 77, -3] {
+        let model = Model::new(17).input("x", FLOAT, "2 3").ints("i", &[0, index]);
+        let error = model.node("Gather", "x i", "y", vec![]).output("y").error();
+        assert!(error.contains("an index is outside of 2 elements"), "{error}");
+    }
+    for hidden in [-4, 3, 1 << 40] {
+        let error = Model::new(17)
+            .input("x", FLOAT, "5 1 3")
+            .floats("w", &[1, 8, 3], &[0.5; 24])
+            .floats("r", &[1, 8, 2], &[0.5; 16])
+            .node("LSTM", "x w r", "y", vec![int("hidden_size", hidden)])
+            .output("y")
+            .error();
+        assert!(error.contains("hidden_size") && error.contains("those of 2 units"), "{error}");
+    }
+}
+
 fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push(length as u8 | 0x80);
