@@ -6,11 +6,14 @@
 //!       w' = w - zw in i8, known at compile time; x' = x in u8; i8 becomes u8 by adding 128 to x and to zx
 //! ```
 //!
+//! Where `w - zw` is no `i8`, as that of `u8` around a zero point other than 128, a number `d` is added to all of it, and `d` times the
+//! sums of the columns of `x - zx` is subtracted again.
+//!
 //! The first sum is a contraction of `i8` and `u8`, which adds up in `i32`. The second one is a constant for each output, or
 //! the zero point times one where it is known at run time only. Zeros of `w'` are the weight's zero points, so that sparse
 //! formats leave out what contributes nothing. Nothing is rounded before the sums are scaled.
 
-use sparsec_graph::{BinaryOp, ContractSpec, DType, Graph, Node, NodeId, Op, TensorData, ValueId};
+use sparsec_graph::{BinaryOp, ContractSpec, DType, Graph, Node, NodeId, Op, ReduceKind, TensorData, ValueId};
 
 use crate::PassError;
 use crate::matching::plain;
@@ -37,9 +40,13 @@ pub(crate) struct ByteProduct {
     name: String,
     /// (outputs, inputs), the zero point subtracted.
     weight: TensorData,
-    /// Sums of the rows of the weight.
+    /// What was added to the weight so that it is `i8`.
+    added: i64,
+    /// Sums of the rows of the weight before.
     sums: Vec<i64>,
     x: Quantised,
+    /// The axis of the operand along which inputs lie.
+    inputs: usize,
     /// The axis of the result along which outputs lie, and its rank.
     axis: (usize, usize),
 }
@@ -59,19 +66,26 @@ pub(crate) fn byte_product(graph: &Graph, node: &Node, operands: [ValueId; 2]) -
         () => return None,
     };
     let (m, k) = if turned { (second, first) } else { (first, second) };
-    let weight = bytes_of(&weight, turned)?;
+    let (weight, added) = bytes_of(&weight, turned)?;
     let &[outputs, inputs] = weight.shape.as_slice() else { return None };
-    let sums: Vec<i64> =
-        weight.bytes.chunks_exact(inputs).map(|row| row.iter().map(|&byte| i64::from(byte as i8)).sum()).collect();
-    // With more inputs `i32` could overflow: 255 * 128 * 2^16 is less than 2^31.
-    if inputs == 0 || outputs == 0 || inputs > 1 << 16 {
+    // With more inputs sums could overflow `i32`: 255 * 128 * 2^16 is less than 2^31, and so is 255 * 255 * 2^15.
+    let most = if added == 0 { 1 << 16 } else { 1 << 15 };
+    if inputs == 0 || outputs == 0 || inputs > most {
+        return None;
+    }
+    let sum = |row: &[u8]| row.iter().map(|&byte| i64::from(byte as i8) - added).sum();
+    let sums = weight.bytes.chunks_exact(inputs).map(sum).collect();
+    let at = other.iter().position(|&label| label == k)?;
+    // Sums of columns broadcast along the outputs.
+    let aligned = || other.iter().zip(&spec.out).all(|(a, b)| a == b || (*a == k && *b == m));
+    if added != 0 && !(other.len() == spec.out.len() && aligned()) {
         return None;
     }
     let x = quantised(graph, operands[1 - side])?;
     let axis = (spec.out.iter().position(|&label| label == m)?, spec.out.len());
     let spec = ContractSpec { lhs: vec![m, k], rhs: other.clone(), out: spec.out.clone() };
     let name = source_name(graph, operands[side]).unwrap_or_else(|| format!("{}.weight", node.name));
-    Some(ByteProduct { spec, name, weight, sums, x, axis })
+    Some(ByteProduct { spec, name, weight, added, sums, x, inputs: at, axis })
 }
 
 /// The name of the constant that conversions and arithmetic start from.
@@ -82,17 +96,26 @@ fn source_name(graph: &Graph, value: ValueId) -> Option<String> {
     }
 }
 
-/// A matrix of integers as `i8`, transposed where `turned`; `None` where one of them is larger.
-fn bytes_of(data: &TensorData, turned: bool) -> Option<TensorData> {
+/// A matrix of integers as `i8`, transposed where `turned`, and what was added to make it so; `None` where they don't fit into
+/// 8 bits, or most of them are zeros, which a sum would not be.
+fn bytes_of(data: &TensorData, turned: bool) -> Option<(TensorData, i64)> {
     let &[rows, cols] = data.shape.as_slice() else { return None };
-    let byte = |v: f64| (v.fract() == 0.0 && (-128.0..=127.0).contains(&v)).then_some(v as i8);
-    let bytes: Vec<i8> = numbers(data)?.into_iter().map(byte).collect::<Option<_>>()?;
+    let values = numbers(data)?;
+    let (lo, hi) = values.iter().fold((0.0f64, 0.0f64), |(lo, hi), &v| (lo.min(v), hi.max(v)));
+    let fits = lo >= -128.0 && hi <= 127.0;
+    let zeros = values.iter().filter(|&&v| v == 0.0).count();
+    if !fits && (hi - lo > 255.0 || 2 * zeros > values.len()) {
+        return None;
+    }
+    let added = if fits { 0.0 } else { -128.0 - lo };
+    let byte = |v: f64| (v.fract() == 0.0).then_some((v + added) as i8);
+    let bytes: Vec<i8> = values.into_iter().map(byte).collect::<Option<_>>()?;
     if !turned {
-        return Some(TensorData::from_vec(DType::I8, &[rows, cols], bytes));
+        return Some((TensorData::from_vec(DType::I8, &[rows, cols], bytes), added as i64));
     }
     let at = |i: usize| bytes.get(i % rows * cols + i / rows).copied();
     let bytes = (0..rows * cols).map(at).collect::<Option<Vec<i8>>>()?;
-    Some(TensorData::from_vec(DType::I8, &[cols, rows], bytes))
+    Some((TensorData::from_vec(DType::I8, &[cols, rows], bytes), added as i64))
 }
 
 /// `x` or `x - zero point`, converted to `f32` or `i32`.
@@ -139,6 +162,15 @@ impl ByteProduct {
             self.x.value
         };
         let mut sums = graph.append(Op::Contract(self.spec), &[weight, x], &name)?;
+        if self.added != 0 {
+            let wide = graph.append(Op::Cast(DType::I32), &[x], "")?;
+            let all = Op::Reduce { kind: ReduceKind::Sum, axes: vec![self.inputs], keep: true };
+            let columns = graph.append(all, &[wide], "")?;
+            let added = TensorData::from_vec(DType::I32, &[], vec![self.added as i32]);
+            let added = graph.add_constant(format!("{name}.added"), added);
+            let columns = graph.append(Op::Binary(BinaryOp::Mul), &[columns, added], "")?;
+            sums = graph.append(Op::Binary(BinaryOp::Sub), &[sums, columns], "")?;
+        }
         let moved = if is_signed { 128 } else { 0 };
         let bias = |i: usize| bias.and_then(|b| b.get(i).or(b.first())).copied().unwrap_or(0);
         let constants = |graph: &mut Graph, what: &str, shape: &[usize], values: Vec<i32>| {

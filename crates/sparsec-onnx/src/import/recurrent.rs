@@ -60,8 +60,7 @@ pub(super) fn lstm(cx: &mut Context, node: &Node<'_>) -> Results {
 }
 
 /// `com.microsoft.DynamicQuantizeLSTM`: weights of 8 bits, (inputs, gates) for each direction. What they are multiplied with is
-/// quantised as `DynamicQuantizeLinear` does it: the input as a whole, the state in each step. Sums of up to 512 products of
-/// integers of 8 bits are exact in `f32`, so weights are stored as `f32` and get its kernels and formats.
+/// quantised as `DynamicQuantizeLinear` does it: the input as a whole, the state in each step. The sums are those of integers.
 pub(super) fn dynamic_quantize_lstm(cx: &mut Context, node: &Node<'_>) -> Results {
     recurrent(cx, node, Cell::Lstm)
 }
@@ -91,8 +90,8 @@ impl Factor {
             return Ok(Factor { x, scale: None });
         }
         let (rounded, scale, zero) = dynamic(cx, x)?;
-        let rounded = cast_to(cx, rounded, DType::F32)?;
-        let zero = cast_to(cx, zero, DType::F32)?;
+        let rounded = cast_to(cx, rounded, DType::I32)?;
+        let zero = cast_to(cx, zero, DType::I32)?;
         Ok(Factor { x: binary(cx, BinaryOp::Sub, rounded, zero)?, scale: Some(scale) })
     }
 }
@@ -252,13 +251,27 @@ fn mul(cx: &mut Context, x: Operand, y: Operand) -> Result<Operand, Fault> {
     binary(cx, BinaryOp::Mul, x, y)
 }
 
+/// A matrix of differences of bytes. Most of them zeros, it gets `f32`, as long as sums of products with such differences are exact
+/// in that: kernels of every sparse format are there.
+fn integers(shape: &[usize; 2], rows: Vec<i32>) -> TensorData {
+    const EXACT: usize = (1 << 24) / (255 * 255);
+    let nonzeros = |row: &[i32]| row.iter().filter(|&&v| v != 0).count();
+    let exact = rows.chunks(shape[1].max(1)).all(|row| nonzeros(row) <= EXACT);
+    match exact && 2 * nonzeros(&rows) < rows.len() {
+        true => TensorData::f32(shape, rows.into_iter().map(|v| v as f32).collect()),
+        false => TensorData::from_vec(DType::I32, shape, rows),
+    }
+}
+
 fn product(cx: &mut Context, spec: &str, weight: Weight, factor: Factor) -> Result<Operand, Fault> {
     let spec = ContractSpec::parse(spec).ok_or_else(|| Fault::invalid("labels of a product"))?;
-    let product = cx.append(Op::Contract(spec), &[weight.rows, factor.x])?;
+    let x = cast_to(cx, factor.x, cx.dtype(weight.rows))?;
+    let product = cx.append(Op::Contract(spec), &[weight.rows, x])?;
     match (weight.scale, factor.scale) {
         (Some(w), Some(x)) => {
             let scale = mul(cx, x, w)?;
-            mul(cx, product, scale)
+            let sums = cast_to(cx, product, DType::F32)?;
+            mul(cx, sums, scale)
         }
         _ => Ok(product),
     }
@@ -324,11 +337,11 @@ impl Recurrent<'_> {
         };
         let element = |unit: usize, column: usize| {
             let value = values.get((d * columns + column) * gates + g * hidden + unit)?;
-            Some((value - zeros.get(of(zeros.len(), unit))?) as f32)
+            i32::try_from(value - zeros.get(of(zeros.len(), unit))?).ok()
         };
         let rows = (0..hidden).flat_map(|unit| (0..columns).map(move |column| (unit, column)));
-        let rows: Option<Vec<f32>> = rows.map(|(unit, column)| element(unit, column)).collect();
-        let rows = TensorData::f32(&[hidden, columns], rows.ok_or_else(missing)?);
+        let rows: Option<Vec<i32>> = rows.map(|(unit, column)| element(unit, column)).collect();
+        let rows = integers(&[hidden, columns], rows.ok_or_else(missing)?);
         let per_unit = scales.len() > shape[0];
         let units = if per_unit { hidden } else { 1 };
         let scales: Option<Vec<f32>> = (0..units).map(|unit| scales.get(of(scales.len(), unit)).copied()).collect();
