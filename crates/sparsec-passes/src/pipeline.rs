@@ -35,6 +35,8 @@ passes! {
     RECOGNISE_GELU = recognise_gelu, "recognise spelled-out GELU and SiLU";
     RECOGNISE_LAYER_NORM = recognise_layer_norm, "recognise spelled-out layer normalisation";
     RECOGNISE_SOFTMAX = recognise_softmax, "recognise spelled-out softmax";
+    RECOGNISE_LOOKUP = recognise_lookup, "recognise products with one-hot vectors as lookups";
+    FOLD_LOOKUP = fold_lookup, "compute functions of what is looked up in a constant table on the table";
     RECOGNISE_ATTENTION_SCALE = recognise_attention_scale, "fold the scale of attention scores into a projection";
     PROPAGATE_SPARSITY = propagate_sparsity, "remove channels that are zero, constant or unused";
     SIMPLIFY_CONTROL = simplify_control, "inline branches that are known to be taken; constants into the graphs that use them";
@@ -60,6 +62,8 @@ pub const PIPELINE: &[Pass] = &[
     RECOGNISE_GELU,
     RECOGNISE_LAYER_NORM,
     RECOGNISE_SOFTMAX,
+    RECOGNISE_LOOKUP,
+    FOLD_LOOKUP,
     RECOGNISE_ATTENTION_SCALE,
     PROPAGATE_SPARSITY,
     DROP_UNUSED_CONSTANTS,
