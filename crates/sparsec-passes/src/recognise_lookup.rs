@@ -56,9 +56,9 @@ impl Lookup {
         [(x, lhs, y, rhs), (y, rhs, x, lhs)].into_iter().find_map(|(hot, own, weight, labels)| {
             let data = &graph.constant(weight)?.data;
             let (&row, places) = own.split_last()?;
-            let (turned, feature) = match labels.as_slice() {
-                &[first, second] if first == row => (false, second),
-                &[first, second] if second == row => (true, first),
+            let (turned, feature) = match *labels.as_slice() {
+                [first, second] if first == row => (false, second),
+                [first, second] if second == row => (true, first),
                 _ => return None,
             };
             if out.contains(&row) || own.contains(&feature) {
