@@ -37,7 +37,8 @@ pub enum Op {
     /// and a contraction with the values. Operands: q, k, v, and those that the expression names, which broadcast to the
     /// scores.
     Attention(Box<AttentionSpec>),
-    /// Cross-correlation. Operands: x `[n, c, spatial...]`, w `[m, c/groups, kernel...]`, and optionally bias `[m]`.
+    /// Cross-correlation. Operands: x `[n, c, spatial...]`, w `[m, c/groups, kernel...]`, and optionally bias `[m]`. With x of
+    /// `u8`, w of `i8` or `i16` and a scalar of `u8` in place of a bias, the sums are of `w * (x - that scalar)`, in `i32`.
     Conv(ConvAttrs),
     /// Sliding window reduction. Operands: x `[n, c, spatial...]`.
     Pool(PoolAttrs),

@@ -46,7 +46,7 @@ fn of_node(graph: &Graph, node: &Node) -> Option<Arithmetic> {
     let (Op::Contract(_) | Op::Conv(_), &[x, y, ..]) = (&node.op, node.operands.as_slice()) else { return None };
     let dtype = |v| graph.ty(v).dtype;
     Some(match (dtype(x), dtype(y)) {
-        (DType::I8, DType::U8) => Arithmetic::Bytes,
+        (DType::I8, DType::U8) | (DType::U8, DType::I8 | DType::I16) => Arithmetic::Bytes,
         (DType::F32, _) if interval(graph, x).is_some() && interval(graph, y).is_some() => Arithmetic::ExactFloats,
         (own, _) => Arithmetic::Of(own),
     })

@@ -29,6 +29,7 @@ mod normalise_contractions;
 mod pipeline;
 mod propagate_sparsity;
 mod quantised_bytes;
+mod quantised_convolutions;
 mod quantised_products;
 mod recognise_attention_scale;
 mod recognise_gelu;

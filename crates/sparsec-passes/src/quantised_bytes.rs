@@ -21,13 +21,13 @@ use crate::quantised_products::{constant, numbers};
 use crate::tensor::channel_shape;
 
 /// A quantised operand before its zero point is subtracted.
-struct Quantised {
+pub(crate) struct Quantised {
     /// Of type `u8` or `i8`.
-    value: ValueId,
-    zero: Zero,
+    pub(crate) value: ValueId,
+    pub(crate) zero: Zero,
 }
 
-enum Zero {
+pub(crate) enum Zero {
     Known(i64),
     /// A scalar.
     Computed(ValueId),
@@ -89,7 +89,7 @@ pub(crate) fn byte_product(graph: &Graph, node: &Node, operands: [ValueId; 2]) -
 }
 
 /// The name of the constant that conversions and arithmetic start from.
-fn source_name(graph: &Graph, value: ValueId) -> Option<String> {
+pub(crate) fn source_name(graph: &Graph, value: ValueId) -> Option<String> {
     match graph.constant(value) {
         Some(constant) => Some(constant.name.clone()),
         None => source_name(graph, *plain(graph, value)?.operands.first()?),
@@ -119,7 +119,7 @@ fn bytes_of(data: &TensorData, turned: bool) -> Option<(TensorData, i64)> {
 }
 
 /// `x` or `x - zero point`, converted to `f32` or `i32`.
-fn quantised(graph: &Graph, value: ValueId) -> Option<Quantised> {
+pub(crate) fn quantised(graph: &Graph, value: ValueId) -> Option<Quantised> {
     let node = plain(graph, value)?;
     match (&node.op, node.operands.as_slice()) {
         (Op::Binary(BinaryOp::Sub), &[x, zero]) => {
@@ -145,6 +145,16 @@ fn widened(graph: &Graph, value: ValueId) -> Option<ValueId> {
     matches!(graph.ty(x).dtype, DType::I8 | DType::U8).then_some(x)
 }
 
+/// A value of 8 bits as `u8`: 128 is added to signed ones.
+pub(crate) fn unsigned(graph: &mut Graph, value: ValueId, name: &str) -> Result<ValueId, PassError> {
+    if graph.ty(value).dtype != DType::I8 {
+        return Ok(value);
+    }
+    let sign = graph.add_constant(format!("{name}.sign"), TensorData::from_vec(DType::I8, &[], vec![i8::MIN]));
+    let moved = graph.append(Op::Binary(BinaryOp::Xor), &[value, sign], "")?;
+    Ok(graph.append(Op::Cast(DType::U8), &[moved], "")?)
+}
+
 impl ByteProduct {
     /// Appends the `i32` sums, and `bias` added to them: a number for each output, or one.
     pub(crate) fn append(self, graph: &mut Graph, id: NodeId, bias: Option<&[i64]>) -> Result<ValueId, PassError> {
@@ -154,13 +164,7 @@ impl ByteProduct {
         let shape = channel_shape(rank, axis, outputs);
         let weight = graph.add_constant(self.name.clone(), self.weight);
         let is_signed = graph.ty(self.x.value).dtype == DType::I8;
-        let x = if is_signed {
-            let sign = graph.add_constant(format!("{name}.sign"), TensorData::from_vec(DType::I8, &[], vec![i8::MIN]));
-            let moved = graph.append(Op::Binary(BinaryOp::Xor), &[self.x.value, sign], "")?;
-            graph.append(Op::Cast(DType::U8), &[moved], "")?
-        } else {
-            self.x.value
-        };
+        let x = unsigned(graph, self.x.value, &name)?;
         let mut sums = graph.append(Op::Contract(self.spec), &[weight, x], &name)?;
         if self.added != 0 {
             let wide = graph.append(Op::Cast(DType::I32), &[x], "")?;

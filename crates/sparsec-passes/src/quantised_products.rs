@@ -6,7 +6,8 @@
 //! (x - zx) . (w - zw) in i32                     becomes   the same in f32, converted
 //! ```
 //!
-//! Matrix products of 8-bit operands with a weight are computed on bytes: see `quantised_bytes.rs`. What follows is for the others.
+//! Products of 8-bit operands with a weight are computed on bytes: see `quantised_bytes.rs` and `quantised_convolutions.rs`. What
+//! follows is for the others.
 //!
 //! Integers up to 2^24 are exact in `f32`, and so are sums of products of them while no partial sum can leave that range.
 //! Where the weights say that none can (the magnitudes of each output's weights, times the largest operand, add up to no
@@ -20,7 +21,8 @@ use sparsec_graph::{BinaryOp, DType, Graph, Node, NodeId, Op, TensorData, UnaryO
 
 use crate::evaluate::evaluate;
 use crate::matching::{is_plain, is_single_use, plain, replace_node, replace_value};
-use crate::quantised_bytes::byte_product;
+use crate::quantised_bytes::{ByteProduct, byte_product};
+use crate::quantised_convolutions::{ByteConvolution, byte_convolution};
 use crate::tensor::{channel_shape, to_f64};
 use crate::{PassError, PassStats};
 
@@ -198,7 +200,7 @@ fn move_scales(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
     let Some((operands, scale, axis, exact)) = integers_and_scale(graph, id) else { return Ok(false) };
     let node = graph.node(id).clone();
     let rank = graph.ty(node.result()).rank();
-    let bytes = byte_product(graph, &node, operands.0);
+    let bytes = of_bytes(graph, &node, operands.0);
     if bytes.is_none() && !exact {
         return Ok(false);
     }
@@ -211,7 +213,8 @@ fn move_scales(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
     };
     let scale = graph.add_constant(format!("{}.scale", node.name), TensorData::f32(&shape, scale));
     let product = if let Some(bytes) = bytes {
-        let sums = bytes.append(graph, id, None)?;
+        let bias = operands.1.as_ref().and_then(numbers);
+        let sums = bytes.append(graph, id, bias.as_deref())?;
         graph.append(Op::Cast(DType::F32), &[sums], "")?
     } else {
         let mut values = operands.0.to_vec();
@@ -221,6 +224,29 @@ fn move_scales(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
     let replaced = quotient.map_or(id, |(next, _)| next);
     replace_node(graph, replaced, Op::Binary(BinaryOp::Mul), &[product, scale])?;
     Ok(true)
+}
+
+/// A product that is computed on bytes.
+enum OfBytes {
+    Contraction(ByteProduct),
+    Convolution(ByteConvolution),
+}
+
+/// The product of a node on these integers, where bytes hold them.
+fn of_bytes(graph: &Graph, node: &Node, operands: [ValueId; 2]) -> Option<OfBytes> {
+    let contraction = || byte_product(graph, node, operands).map(OfBytes::Contraction);
+    contraction().or_else(|| byte_convolution(graph, node, operands).map(OfBytes::Convolution))
+}
+
+impl OfBytes {
+    /// Appends the `i32` sums, and a bias for each output added to them.
+    fn append(self, graph: &mut Graph, id: NodeId, bias: Option<&[f64]>) -> Result<ValueId, PassError> {
+        let bias: Option<Vec<i64>> = bias.map(|bias| bias.iter().map(|&b| b as i64).collect());
+        match self {
+            OfBytes::Contraction(product) => product.append(graph, id, bias.as_deref()),
+            OfBytes::Convolution(product) => product.append(graph, id, bias.as_deref()),
+        }
+    }
 }
 
 /// The division by one number whose result is rounded, where it is all that uses a value.
@@ -284,7 +310,7 @@ fn integer_bias(graph: &Graph, bias: ValueId, scale: &[f32]) -> Option<TensorDat
 fn in_f32(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
     let node = graph.node(id).clone();
     let [x, y, rest @ ..] = node.operands.as_slice() else { return Ok(false) };
-    if [x, y].iter().all(|&&v| graph.ty(v).dtype.size() == 1) {
+    if [x, y].iter().any(|&&v| graph.ty(v).dtype != DType::I32) {
         // A product of bytes already.
         return Ok(false);
     }
@@ -295,8 +321,8 @@ fn in_f32(graph: &mut Graph, id: NodeId) -> Result<bool, PassError> {
         Some(None) => return Ok(false),
         None => 0.0,
     };
-    if let Some(bytes) = byte_product(graph, &node, [*x, *y]) {
-        let sums = bytes.append(graph, id, None)?;
+    if let Some(bytes) = of_bytes(graph, &node, [*x, *y]) {
+        let sums = bytes.append(graph, id, bias.flatten().as_deref())?;
         replace_value(graph, id, sums);
         return Ok(true);
     }

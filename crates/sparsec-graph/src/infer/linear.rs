@@ -73,8 +73,11 @@ pub(super) fn conv(cx: &Cx<'_>, attrs: &ConvAttrs) -> Result<TensorType, InferEr
         [x, w, bias] => (*x, *w, Some(*bias)),
         _ => return Err(cx.arity("2 or 3")),
     };
-    cx.numeric(0, x)?;
-    cx.same_dtype(x, w)?;
+    let bytes = convolves_bytes(x.dtype, w.dtype);
+    if !bytes {
+        cx.numeric(0, x)?;
+        cx.same_dtype(x, w)?;
+    }
     let spatial = attrs.strides.len();
     for (operand, ty) in [x, w].into_iter().enumerate() {
         if ty.rank() != spatial + 2 {
@@ -98,9 +101,12 @@ pub(super) fn conv(cx: &Cx<'_>, attrs: &ConvAttrs) -> Result<TensorType, InferEr
     }
     if let Some(bias) = bias {
         cx.same_dtype(x, bias)?;
-        if bias.rank() != 1 {
-            return Err(InferError::Rank { op: cx.op, operand: 2, expected: "1".into(), found: bias.rank() });
+        let rank = usize::from(!bytes);
+        if bias.rank() != rank {
+            return Err(InferError::Rank { op: cx.op, operand: 2, expected: rank.to_string(), found: bias.rank() });
         }
+    }
+    if let Some(bias) = bias.filter(|_| !bytes) {
         cx.same_extent("the output channel axis (weight and bias)", &w.shape[0], &bias.shape[0])?;
     }
     let mut shape = vec![x.shape[0].clone(), w.shape[0].clone()];
@@ -109,5 +115,10 @@ pub(super) fn conv(cx: &Cx<'_>, attrs: &ConvAttrs) -> Result<TensorType, InferEr
         let kernel = &w.shape[axis + 2];
         shape.push(window_extent(cx, &x.shape[axis + 2], kernel, stride, pad, dilation, false)?);
     }
-    Ok(TensorType::new(x.dtype, shape))
+    Ok(TensorType::new(if bytes { DType::I32 } else { x.dtype }, shape))
+}
+
+/// Whether a convolution of these element types adds up in `i32`: unsigned bytes, and a weight of small integers.
+pub(crate) fn convolves_bytes(x: DType, w: DType) -> bool {
+    x == DType::U8 && matches!(w, DType::I8 | DType::I16)
 }

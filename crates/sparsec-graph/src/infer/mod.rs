@@ -14,7 +14,7 @@ mod scalar;
 mod window;
 
 pub use error::InferError;
-pub(crate) use linear::sums_bytes;
+pub(crate) use linear::{convolves_bytes, sums_bytes};
 pub(crate) use scalar::{MAX_DEPTH as MAX_SCALAR_DEPTH, TypedKind, TypedScalar, type_scalar};
 
 use crate::{DType, Dim, Epilogue, Op, ScalarExpr, TensorType};

@@ -3,8 +3,9 @@
 use super::element::{Element, elements, with_number};
 use super::gemm::Gemm;
 use super::strided::row_major;
-use super::{InterpError, Tensor};
-use crate::ConvAttrs;
+use super::{InterpError, Tensor, elementwise};
+use crate::infer::convolves_bytes;
+use crate::{ConvAttrs, DType};
 
 pub(super) fn conv(
     attrs: &ConvAttrs,
@@ -13,6 +14,13 @@ pub(super) fn conv(
     bias: Option<&Tensor>,
     shape: &[usize],
 ) -> Result<Tensor, InterpError> {
+    if convolves_bytes(x.dtype, w.dtype) {
+        let wide = |x: &Tensor| elementwise::cast(x, DType::I32);
+        let zero = bias.and_then(|zero| zero.bytes.first()).map_or(0, |&zero| i32::from(zero));
+        let counted = elements::<i32>(&wide(x)?)?.iter().map(|v| v - zero).collect();
+        let x = Tensor::from_vec(DType::I32, &x.shape, counted);
+        return typed::<i32>(attrs, &x, &wide(w)?, None, shape);
+    }
     with_number!(x.dtype, T => typed::<T>(attrs, x, w, bias, shape))
 }
 

@@ -26,14 +26,14 @@ pub(crate) struct PlainConv<'a> {
     pub(crate) x: Shaped,
     pub(crate) w: Shaped,
     pub(crate) y: Shaped,
-    /// Whether a bias comes behind the weight.
-    pub(crate) bias: bool,
+    /// What comes behind the weight: a bias, or the zero point of bytes.
+    pub(crate) third: Option<Shaped>,
     /// Operands of the epilogue, which broadcast to y.
     pub(crate) args: Vec<Shaped>,
     pub(crate) epilogue: Option<&'a ScalarExpr>,
 }
 
-/// The kernel; its arguments are `x, w, bias, args..., y`, without the bias where there is none.
+/// The kernel; its arguments are `x, w, third, args..., y`, without the third where there is none.
 pub(crate) fn conv_kernel(p: &PlainConv<'_>, target: &TargetInfo) -> BuiltKernel {
     let mut c = Context::new("conv_plain");
     let mut declare = |name: &str, of: &Shaped, kind: BufferKind| {
@@ -42,12 +42,14 @@ pub(crate) fn conv_kernel(p: &PlainConv<'_>, target: &TargetInfo) -> BuiltKernel
     };
     let x = declare("x", &p.x, BufferKind::Input);
     let w = declare("w", &p.w, BufferKind::Input);
-    let bias = p.bias.then(|| declare("bias", &(p.x.0, vec![p.y.1[1].clone()]), BufferKind::Input));
+    let third = p.third.as_ref();
+    let bias = third.filter(|of| !of.1.is_empty()).map(|of| declare("bias", of, BufferKind::Input));
+    let zero = third.filter(|of| of.1.is_empty()).map(|of| declare("zero", of, BufferKind::Input));
     let args: Vec<BufferId> =
         p.args.iter().enumerate().map(|(i, a)| declare(&format!("arg{i}"), a, BufferKind::Input)).collect();
     let y = declare("y", &p.y, BufferKind::Output);
     // Sums of 16 bits would lose digits.
-    let sum = if p.x.0.is_float() && p.x.0.size() == 2 { Scalar::F32 } else { p.x.0 };
+    let sum = if p.x.0.is_float() && p.x.0.size() == 2 { Scalar::F32 } else { own_type(p) };
     let lanes = target.lanes;
     let acc = c.register("acc", Type::vector(sum, lanes), vec![]);
     let outer = [p.y.1[0].clone(), p.y.1[1].clone(), p.y.1[2].clone()];
@@ -90,6 +92,9 @@ pub(crate) fn conv_kernel(p: &PlainConv<'_>, target: &TargetInfo) -> BuiltKernel
                             let (column, inside) = from.column(j.clone() + l);
                             index.push(column);
                             let mut element = converted((load(x, index), p.x.0), sum);
+                            if let Some(zero) = zero {
+                                element = element - converted((load(zero, vec![]), p.x.0), sum);
+                            }
                             if let Some(inside) = inside {
                                 element = Expr::select(inside, element, constant(0.0, sum).0);
                             }
@@ -174,12 +179,17 @@ impl Positions<'_> {
     }
 }
 
+/// The type of the convolution's own result, before the epilogue: bytes are added up in `i32`.
+fn own_type(p: &PlainConv<'_>) -> Scalar {
+    if p.x.0 == p.w.0 { p.x.0 } else { Scalar::I32 }
+}
+
 /// What is stored for a sum.
 fn finished(c: &mut Context, p: &PlainConv<'_>, args: &[BufferId], index: &[Expr], sum: (Expr, Scalar)) -> Expr {
     let elem = p.y.0;
     let Some(expr) = p.epilogue else { return converted(sum, elem) };
     // The epilogue sees the result in its own type.
-    let acc = (converted(sum, p.x.0), p.x.0);
+    let acc = (converted(sum, own_type(p)), own_type(p));
     let mut loads = |_: &mut Context, i: u32| {
         let (scalar, shape) = &p.args[i as usize];
         let aligned = index[index.len() - shape.len()..].iter().zip(shape);

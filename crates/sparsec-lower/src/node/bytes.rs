@@ -1,12 +1,11 @@
 //! Contractions with a constant weight of 8 bits.
 
-use std::collections::BTreeMap;
-
-use sparsec_graph::{Dim, Node, Symbol};
+use sparsec_graph::Node;
 use sparsec_sparse::Format;
 
 use crate::error::LowerError;
 use crate::lowering::{Lowering, Place};
+use crate::node::conv::launch_tables;
 use crate::weight::{ByteMatrix, WeightProblem, multiply_bytes};
 
 /// Adds the launch of the product of a weight of bytes, operand 0 of the node, with operand 1.
@@ -23,11 +22,5 @@ pub(super) fn lower_bytes(
     let product = multiply_bytes(problem, weight, &format, &l.target);
     let mut places: Vec<Place> = vec![l.place(node.operands[1]), l.place(node.result())];
     places.extend(args.iter().map(|&v| l.place(v)));
-    let mut symbols = BTreeMap::new();
-    for table in product.tables {
-        let size = Dim::constant(table.elements as i64);
-        symbols.insert(Symbol::new(&format!("table_{}", table.name)), size);
-        places.push(l.add_table(&tensor, table));
-    }
-    l.launch(product.kernel, &name, places, &symbols)
+    launch_tables(l, (product.kernel, product.tables), (&name, &tensor), places)
 }

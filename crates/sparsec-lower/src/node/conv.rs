@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use sparsec_graph::{BinaryOp, ConvAttrs, Dim, Node, NodeId, ScalarExpr, Symbol, ValueId};
+use sparsec_graph::{BinaryOp, ConvAttrs, DType, Dim, Node, NodeId, ScalarExpr, Symbol, ValueId};
 use sparsec_sparse::Format;
 
-use crate::context::scalar_of;
+use crate::context::{BuiltKernel, scalar_of};
 use crate::coordinate::CoordinateDump;
 use crate::error::LowerError;
 use crate::kernels::conv::{PlainConv, conv_kernel};
 use crate::lowering::{Lowering, Place};
 use crate::node::{launch_node, strides_of};
-use crate::weight::{View, WeightMatrix, WeightProblem, Window, multiply};
+use crate::weight::{ByteFilter, Table, View, WeightMatrix, WeightProblem, Window, convolve_bytes, multiply};
 
 pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<(), LowerError> {
     let node = l.graph.node(id);
@@ -20,6 +20,12 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
     let w = l.graph.ty(node.operands[1]);
     let shape = w.const_shape().unwrap_or_default();
     let constant = l.graph.constant(node.operands[1]).filter(|_| matches!(x.rank(), 3 | 4));
+    let bytes = constant.filter(|_| x.dtype == DType::U8 && attrs.groups == 1).and_then(|c| ByteFilter::new(&c.data));
+    if let Some(weight) = bytes
+        && lower_bytes(l, id, attrs, &weight)?
+    {
+        return Ok(());
+    }
     let weight = constant.and_then(|c| WeightMatrix::new(&c.data, shape[0] as usize, attrs.groups as usize));
     let Some(weight) = weight else {
         if node.format.as_ref().is_some_and(|f| *f != Format::Dense) {
@@ -28,20 +34,7 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
         return lower_plain(l, id, attrs);
     };
     let weight = weight.with_pages(l.graph.pages());
-    let window = |axis: usize| {
-        // A missing vertical axis is one row.
-        let axis = axis as i64 + x.rank() as i64 - 4;
-        if axis < 0 {
-            return Window::POINT;
-        }
-        let i = axis as usize;
-        Window {
-            kernel: shape[2 + i] as usize,
-            stride: attrs.strides[i] as usize,
-            dilation: attrs.dilations[i] as usize,
-            pad: attrs.pads[i].0,
-        }
-    };
+    let (rows, cols) = windows(x.rank(), &shape, attrs);
     // The bias is the first thing that the epilogue adds.
     let own = node.epilogue.as_ref().map_or(node.operands.len(), |e| e.first_operand as usize);
     let mut args: Vec<ValueId> = node.operands[own..].to_vec();
@@ -62,9 +55,9 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
     let problem = WeightProblem {
         name: node.name.clone(),
         m: weight.outputs(),
-        channels: weight.cols() / (window(0).kernel * window(1).kernel),
-        rows: window(0),
-        cols: window(1),
+        channels: weight.cols() / (rows.kernel * cols.kernel),
+        rows,
+        cols,
         x: image_view(l, node.operands[0]),
         y: image_view(l, node.result()),
         args: arg_views,
@@ -74,6 +67,64 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
         schedule: None,
     };
     launch_multiplication(l, node, problem, &weight, (node.operands[0], node.operands[1]), &args)
+}
+
+/// The vertical and the horizontal window of a convolution of a tensor of this rank; a missing vertical axis is one row.
+fn windows(rank: usize, weight: &[i64], attrs: &ConvAttrs) -> (Window, Window) {
+    let window = |i: usize| Window {
+        kernel: weight[2 + i] as usize,
+        stride: attrs.strides[i] as usize,
+        dilation: attrs.dilations[i] as usize,
+        pad: attrs.pads[i].0,
+    };
+    if rank == 3 { (Window::POINT, window(0)) } else { (window(0), window(1)) }
+}
+
+/// Adds the launch of a convolution of bytes; tells whether there is a kernel for how its operands lie in memory.
+fn lower_bytes(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs, weight: &ByteFilter) -> Result<bool, LowerError> {
+    let node = l.graph.node(id);
+    let (x, w, y) = (node.operands[0], node.operands[1], l.graph.ty(node.result()));
+    let own = node.epilogue.as_ref().map_or(node.operands.len(), |e| e.first_operand as usize);
+    let zero = node.operands[..own].get(2).copied();
+    let (rows, cols) = windows(l.graph.ty(x).rank(), &l.graph.ty(w).const_shape().unwrap_or_default(), attrs);
+    // The zero point comes behind the epilogue's operands.
+    let args: Vec<ValueId> = node.operands[own..].iter().copied().chain(zero).collect();
+    let problem = WeightProblem {
+        name: node.name.clone(),
+        m: weight.outputs(),
+        channels: weight.channels(),
+        rows,
+        cols,
+        x: image_view(l, x),
+        y: image_view(l, node.result()),
+        args: args.iter().map(|&v| broadcast_view(l, v, &y.shape)).collect(),
+        epilogue: node.epilogue.as_ref().map(|e| e.expr.clone()),
+        density: 1.0,
+        tokens: None,
+        schedule: None,
+    };
+    let name = problem.name.clone();
+    let Some(product) = convolve_bytes(problem, weight, zero.is_some(), &l.target) else { return Ok(false) };
+    let (tensor, places) = (l.graph.value(w).name.clone(), [x, node.result()]);
+    let places = places.iter().chain(&args).map(|&v| l.place(v)).collect();
+    launch_tables(l, (product.kernel, product.tables), (&name, &tensor), places)?;
+    Ok(true)
+}
+
+/// Adds the launch of a kernel whose tables come behind its other operands.
+pub(super) fn launch_tables(
+    l: &mut Lowering<'_>,
+    (kernel, tables): (BuiltKernel, Vec<Table>),
+    (name, tensor): (&str, &str),
+    mut places: Vec<Place>,
+) -> Result<(), LowerError> {
+    let mut symbols = BTreeMap::new();
+    for table in tables {
+        let size = Dim::constant(table.elements as i64);
+        symbols.insert(Symbol::new(&format!("table_{}", table.name)), size);
+        places.push(l.add_table(tensor, table));
+    }
+    l.launch(kernel, name, places, &symbols)
 }
 
 /// A convolution of whatever type and rank, without a format.
@@ -86,7 +137,7 @@ fn lower_plain(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<()
         x: shaped(node.operands[0]),
         w: shaped(node.operands[1]),
         y: shaped(node.result()),
-        bias: own > 2,
+        third: node.operands[..own].get(2).map(|&v| shaped(v)),
         args: node.operands[own..].iter().map(|&v| shaped(v)).collect(),
         epilogue: node.epilogue.as_ref().map(|e| &e.expr),
     };
@@ -114,13 +165,7 @@ pub(super) fn launch_multiplication(
     let mut places: Vec<Place> = vec![l.place(x), l.place(node.result())];
     places.extend(args.iter().map(|&v| l.place(v)));
     l.keep_schedules(&name, product.schedules);
-    let mut symbols = BTreeMap::new();
-    for table in product.tables {
-        let size = Dim::constant(table.elements as i64);
-        symbols.insert(Symbol::new(&format!("table_{}", table.name)), size);
-        places.push(l.add_table(&tensor, table));
-    }
-    l.launch(product.kernel, &name, places, &symbols)?;
+    launch_tables(l, (product.kernel, product.tables), (&name, &tensor), places)?;
     match of_dump {
         Some(problem) => l.keep_coordinates(|| CoordinateDump::of(&problem, weight, &format, &tensor)),
         None => Ok(()),

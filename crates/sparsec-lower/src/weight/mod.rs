@@ -18,7 +18,7 @@ mod tables;
 mod tensor;
 mod tile;
 
-pub(crate) use bytes::{ByteMatrix, multiply_bytes};
+pub(crate) use bytes::{ByteFilter, ByteMatrix, convolve_bytes, multiply_bytes};
 pub(crate) use matrix::WeightMatrix;
 pub(crate) use problem::{View, WeightProblem, Window};
 pub(crate) use tables::Table;

@@ -138,6 +138,9 @@ impl<'a> CostModel<'a> {
         }
         let mut work = match types {
             [w, ..] if w.dtype == DType::I8 => bytes::product_work(self.machine, facts, product),
+            [x, w, ..] if x.dtype == DType::U8 && w.dtype.size() <= 2 && product.groups == 1 => {
+                bytes::convolution_work(self.machine, facts, product)
+            }
             _ => product_work(self.machine, facts, product),
         };
         if let Some(x) = types.get(usize::from(matches!(info.op, Op::Contract(_)))) {

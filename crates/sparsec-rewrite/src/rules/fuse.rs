@@ -167,10 +167,16 @@ fn fuse_epilogue(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id])
     equal
 }
 
-/// Whether an anchor's weight is a constant of bytes: those kernels store what their epilogue gives, whatever its type.
+/// Whether an anchor's weight is a constant that is multiplied with bytes: those kernels store what their epilogue gives, whatever
+/// its type.
 fn is_byte_weight(egraph: &EGraph, operands: &[Id]) -> bool {
-    let weight = operands.first().map(|&w| &egraph[w].data);
-    weight.is_some_and(|w| w.constant.is_some() && w.ty.as_ref().is_some_and(|ty| ty.dtype == DType::I8))
+    let is_constant = |i: usize| operands.get(i).is_some_and(|&v| egraph[v].data.constant.is_some());
+    let dtype = |i: usize| operands.get(i).and_then(|&v| egraph[v].data.ty.as_ref()).map(|ty| ty.dtype);
+    match (dtype(0), dtype(1)) {
+        (Some(DType::I8), _) => is_constant(0),
+        (Some(DType::U8), Some(DType::I8 | DType::I16)) => is_constant(1),
+        _ => false,
+    }
 }
 
 /// The anchor with `body` behind its epilogue, where operand `index` of the body is the anchor's result.

@@ -9,11 +9,17 @@
 //! | [`dense`] | the outputs | all words |
 //! | [`rows`] | the tokens | words that are not zero, several tokens |
 //! | [`vector`] | the words of a row | words that are not zero, one token |
+//! | [`conv`] | the pixels | all words, convolutions |
 
+mod conv;
 mod dense;
+mod filter;
 mod pack;
 mod rows;
 mod vector;
+
+pub(crate) use conv::convolve_bytes;
+pub(crate) use filter::ByteFilter;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -18,6 +18,7 @@
 mod pack;
 mod panel;
 mod pieces;
+mod rests;
 mod toom_cook;
 mod walk;
 mod winograd;
@@ -34,13 +35,14 @@ use crate::weight::tables::{Table, declare_tables};
 use crate::weight::tile::{Buffers, declare_activations, prefetch_pixel, store_pixel};
 use crate::weight::{Multiplication, View, Window};
 use pack::{Inputs, pack_pixels, pack_windows};
-use panel::Panel;
-use pieces::{Piece, Pieces};
-use walk::{Place, for_each_piece};
+pub(super) use panel::{Numbers, Panel};
+pub(super) use pieces::{Piece, Pieces};
+pub(super) use rests::Rests;
+pub(super) use walk::{Place, for_each_piece};
 
 /// Size of the packed rows in first-level caches. They are read with distance between the loads, so that the second
 /// level keeps up, and long sums are worth more.
-const ROWS_SHARE: f64 = 1.0;
+pub(super) const ROWS_SHARE: f64 = 1.0;
 /// Elements of a cache line of 64 bytes.
 const LINE: usize = 16;
 
@@ -93,7 +95,7 @@ fn ways(p: &WeightProblem, target: &TargetInfo) -> (Vec<(Pieces, usize)>, Vec<Ch
 }
 
 /// Whether an output pixel has one number in the result and in all operands of the epilogue.
-fn has_long_rows(p: &WeightProblem) -> bool {
+pub(super) fn has_long_rows(p: &WeightProblem) -> bool {
     let width = &p.y.shape[3];
     let merges = |v: &View| v.strides[2] == v.strides[3].clone() * width.clone();
     p.y.shape[2].is(1) || (merges(&p.y) && p.args.iter().all(merges))
@@ -115,12 +117,6 @@ impl Schedule<'_> {
         self.problem.channels.div_ceil(self.part)
     }
 
-    /// Elements that the sums of a panel take.
-    fn panel_sums(&self) -> usize {
-        let Pieces { height, lanes, main, .. } = self.pieces;
-        height * self.pieces.last.iter().fold(main.pixels(lanes), |n, p| n.max(p.pixels(lanes)))
-    }
-
     fn build(&self, weight: &WeightMatrix) -> Multiplication {
         let p = self.problem;
         let mut c = Context::new("gemm_packed");
@@ -128,25 +124,23 @@ impl Schedule<'_> {
         let activations = declare_activations(&mut c, &flat_outputs(p));
         let size = self.part * p.kernel_size() * self.pieces.pitch();
         let window = c.buffer("rows", Scalar::F32, BufferKind::Scratch, vec![Expr::int(size as i64)], vec![]);
-        let rests = if self.parts() > 1 { self.panels() } else { 1 };
-        let size = (rests * self.panel_sums()) as i64;
-        let partial = c.buffer("partial", Scalar::F32, BufferKind::Scratch, vec![Expr::int(size)], vec![]);
-        let b = Buffers { activations, window, partial };
+        let rests = Rests::declare(&mut c, &self.pieces, (self.panels(), self.parts()), Numbers::Floats);
+        let b = Buffers { activations, window, partial: rests.buffer };
         let tables = vec![self.table(weight)];
         let values = declare_tables(&mut c, &tables)[0];
         let pixels = p.y.shape[2].clone() * p.y.shape[3].clone();
         for_each_piece(&mut c, (&p.y.shape[0], &pixels), &self.pieces, &|c, piece, at| {
-            self.piece(c, (&b, values), piece, at);
+            self.piece(c, (&b, &rests, values), piece, at);
         });
         Multiplication::new(c.finish(), tables)
     }
 
     /// Computes all outputs of a piece.
-    fn piece(&self, c: &mut Context, (b, values): (&Buffers, BufferId), piece: Piece, at: &Place) {
+    fn piece(&self, c: &mut Context, (b, rests, values): (&Buffers, &Rests, BufferId), piece: Piece, at: &Place) {
         let p = self.problem;
         let Pieces { height, lanes, .. } = self.pieces;
         let pitch = self.pieces.pitch();
-        let registers = Panel::declare(c, &self.pieces, piece);
+        let registers = Panel::declare(c, &self.pieces, piece, Numbers::Floats);
         let flat = p.x.shape[2].is(1) && p.rows == Window::POINT && p.cols == p.rows;
         c.serial("part", Expr::int(0), Expr::int(self.parts() as i64), 1, |c, part| {
             let first = c.bind_index("first_channel", part.clone() * Expr::int(self.part as i64));
@@ -169,59 +163,14 @@ impl Schedule<'_> {
             let panels = self.panels() as i64;
             let before = c.bind_index("before", first * Expr::int(p.kernel_size() as i64 * panels));
             c.serial("panel", Expr::int(0), Expr::int(panels), 1, |c, panel| {
-                self.begin(c, b, &registers, (&part, &panel));
+                rests.begin(c, &registers, (&part, &panel));
                 self.ask(c, b, piece, (&part, &panel), at);
                 let start = before + panel.clone() * count.clone();
                 let start = c.bind_index("start", start * Expr::int(height as i64));
                 registers.add_rows(c, (b.window, &Expr::int(0)), (values, &start), count);
-                self.end(c, b, &registers, (&part, &panel), at);
+                rests.end(c, &registers, (&part, &panel), &|c, tail| self.finish(c, b, &registers, &panel, at, tail));
             });
         });
-    }
-
-    /// Where lane `l` of vector `t` of row `r` of a panel rests, and where row `l` of tail pixel `q`.
-    fn rest_place(
-        &self,
-        panel: &Panel,
-        number: &Expr,
-    ) -> (impl Fn(Expr, Expr, Expr) -> Expr, impl Fn(Expr, Expr) -> Expr) {
-        let (height, lanes, vectors) = (panel.height as i64, panel.lanes as i64, panel.piece.vectors as i64);
-        let outlives = self.parts() > 1;
-        let base = if outlives { number.clone() * Expr::int(self.panel_sums() as i64) } else { Expr::int(0) };
-        let tails = base.clone() + Expr::int(height * vectors * lanes);
-        let vector =
-            move |r: Expr, t: Expr, l: Expr| base.clone() + (r * Expr::int(vectors) + t) * Expr::int(lanes) + l;
-        (vector, move |q: Expr, l: Expr| tails.clone() + q * Expr::int(height) + l)
-    }
-
-    /// Begins the sums of a panel: at zero in the first part, else where they rest.
-    fn begin(&self, c: &mut Context, b: &Buffers, panel: &Panel, (part, number): (&Expr, &Expr)) {
-        let (vector, tail) = self.rest_place(panel, number);
-        let zero = |c: &mut Context| panel.set(c, &|_, _, _| Expr::f32(0.0), &|_, _| Expr::f32(0.0));
-        let resume = |c: &mut Context| {
-            let rested = |at: Expr| load(b.partial, vec![at]);
-            panel.set(c, &|r, t, l| rested(vector(r, t, l)), &|q, l| rested(tail(q, l)));
-        };
-        if self.parts() > 1 {
-            c.branch(Expr::compare(CompareOp::Eq, part.clone(), Expr::int(0)), zero, resume);
-        } else {
-            zero(c);
-        }
-    }
-
-    /// Ends the sums of a panel: results in the last part, else they rest.
-    fn end(&self, c: &mut Context, b: &Buffers, panel: &Panel, (part, number): (&Expr, &Expr), at: &Place) {
-        let (vector, tail) = self.rest_place(panel, number);
-        let finish = |c: &mut Context| {
-            panel.rest_tail(c, b.partial, &tail);
-            self.finish(c, b, panel, number, at, &tail);
-        };
-        if self.parts() > 1 {
-            let last = Expr::compare(CompareOp::Eq, part.clone(), Expr::int(self.parts() as i64 - 1));
-            c.branch(last, finish, |c| panel.rest(c, b.partial, &vector, &tail));
-        } else {
-            finish(c);
-        }
     }
 
     /// Applies the epilogue to the sums of a panel and stores them.
@@ -313,7 +262,7 @@ impl Schedule<'_> {
 }
 
 /// The problem with its result and the operands of its epilogue seen as images of one long row.
-fn flat_outputs(p: &WeightProblem) -> WeightProblem {
+pub(super) fn flat_outputs(p: &WeightProblem) -> WeightProblem {
     let mut flat = p.clone();
     for view in std::iter::once(&mut flat.y).chain(&mut flat.args) {
         view.shape[3] = view.shape[3].clone() * view.shape[2].clone();

@@ -5,11 +5,54 @@ use sparsec_tir::{BufferId, Expr, RegisterId, Scalar, Type, load};
 use crate::context::Context;
 use crate::weight::dense::pieces::{Piece, Pieces};
 
+/// What is multiplied and added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::weight) enum Numbers {
+    /// `f32`.
+    Floats,
+    /// Words of four bytes, unsigned ones of X and signed ones of the weight, added up in `i32`.
+    Words,
+}
+
+impl Numbers {
+    /// What the sums are.
+    pub(in crate::weight) fn sum(self) -> Scalar {
+        match self {
+            Numbers::Floats => Scalar::F32,
+            Numbers::Words => Scalar::I32,
+        }
+    }
+
+    /// What X is packed into.
+    pub(in crate::weight) fn x(self) -> Scalar {
+        match self {
+            Numbers::Floats => Scalar::F32,
+            Numbers::Words => Scalar::U32,
+        }
+    }
+
+    /// A sum of nothing.
+    pub(in crate::weight) fn zero(self) -> Expr {
+        match self {
+            Numbers::Floats => Expr::f32(0.0),
+            Numbers::Words => Expr::Int(0, Scalar::I32),
+        }
+    }
+
+    fn product(self, weight: Expr, x: Expr, sum: Expr) -> Expr {
+        match self {
+            Numbers::Floats => Expr::fma(weight, x, sum),
+            Numbers::Words => Expr::dot4(sum, x, weight),
+        }
+    }
+}
+
 /// Registers for the sums, and the loop that adds to them.
-pub(super) struct Panel {
-    pub(super) height: usize,
-    pub(super) lanes: usize,
-    pub(super) piece: Piece,
+pub(in crate::weight) struct Panel {
+    pub(in crate::weight) height: usize,
+    pub(in crate::weight) lanes: usize,
+    pub(in crate::weight) piece: Piece,
+    pub(in crate::weight) numbers: Numbers,
     /// Elements from one packed row to the next.
     pitch: usize,
     acc: RegisterId,
@@ -20,25 +63,25 @@ pub(super) struct Panel {
 
 impl Panel {
     /// Declares the registers.
-    pub(super) fn declare(c: &mut Context, pieces: &Pieces, piece: Piece) -> Self {
+    pub(in crate::weight) fn declare(c: &mut Context, pieces: &Pieces, piece: Piece, numbers: Numbers) -> Self {
         let Pieces { height, lanes, .. } = *pieces;
-        let vector = Type::vector(Scalar::F32, lanes as u16);
-        let short = Type::vector(Scalar::F32, height as u16);
-        let acc = c.register("acc", vector, vec![height as u32, piece.vectors as u32]);
-        let x = c.register("x_now", vector, vec![piece.vectors as u32]);
+        let vector = |elem: Scalar| Type::vector(elem, lanes as u16);
+        let short = Type::vector(numbers.sum(), height as u16);
+        let acc = c.register("acc", vector(numbers.sum()), vec![height as u32, piece.vectors as u32]);
+        let x = c.register("x_now", vector(numbers.x()), vec![piece.vectors as u32]);
         let tail = (piece.tail > 0)
             .then(|| (c.register("tail", short, vec![piece.tail as u32]), c.register("weights", short, vec![])));
-        Panel { height, lanes, piece, pitch: pieces.pitch(), acc, x, tail }
+        Panel { height, lanes, piece, numbers, pitch: pieces.pitch(), acc, x, tail }
     }
 
     /// The sum in a lane of vector `t` of row `r`.
-    pub(super) fn sum(&self, r: Expr, t: Expr) -> Expr {
+    pub(in crate::weight) fn sum(&self, r: Expr, t: Expr) -> Expr {
         Expr::Reg(self.acc, vec![r, t])
     }
 
     /// Sets all sums: `vector` gives those of vector `t` of row `r` in lane `l`, `tail` those of pixel `q` of the tail in
     /// row `l`.
-    pub(super) fn set(
+    pub(in crate::weight) fn set(
         &self,
         c: &mut Context,
         vector: &dyn Fn(Expr, Expr, Expr) -> Expr,
@@ -51,7 +94,7 @@ impl Panel {
     }
 
     /// Writes all sums to a buffer, at the places that `vector` and `tail` give (see [`Panel::set`]).
-    pub(super) fn rest(
+    pub(in crate::weight) fn rest(
         &self,
         c: &mut Context,
         to: BufferId,
@@ -63,14 +106,14 @@ impl Panel {
     }
 
     /// [`Panel::rest`] of the tail alone.
-    pub(super) fn rest_tail(&self, c: &mut Context, to: BufferId, tail: &dyn Fn(Expr, Expr) -> Expr) {
+    pub(in crate::weight) fn rest_tail(&self, c: &mut Context, to: BufferId, tail: &dyn Fn(Expr, Expr) -> Expr) {
         if let Some((register, _)) = self.tail {
             self.each_tail(c, &|c, q, l| c.store(to, vec![tail(q.clone(), l)], Expr::Reg(register, vec![q])));
         }
     }
 
     /// Adds the products of `count` packed rows from element `row` of `rows` on with the weights from `weight` on.
-    pub(super) fn add_rows(
+    pub(in crate::weight) fn add_rows(
         &self,
         c: &mut Context,
         (rows, row): (BufferId, &Expr),
@@ -95,10 +138,12 @@ impl Panel {
             });
         });
         c.unroll("r", height as u32, |c, r| {
-            let value = c.bind("value", Type::scalar(Scalar::F32), load(values, vec![weight.clone() + r.clone()]));
+            let scalar = Type::scalar(self.numbers.sum());
+            let value = c.bind("value", scalar, load(values, vec![weight.clone() + r.clone()]));
             c.unroll("t", t_count, |c, t| {
                 c.vector(lanes as u16, None, |c, _| {
-                    let sum = Expr::fma(value.clone(), Expr::Reg(x, vec![t.clone()]), self.sum(r.clone(), t.clone()));
+                    let own = Expr::Reg(x, vec![t.clone()]);
+                    let sum = self.numbers.product(value.clone(), own, self.sum(r.clone(), t.clone()));
                     c.set(acc, vec![r, t], sum);
                 });
             });
@@ -107,9 +152,10 @@ impl Panel {
         c.vector(height as u16, None, |c, l| c.set(weights, vec![], load(values, vec![weight.clone() + l])));
         c.unroll("q", self.piece.tail as u32, |c, q| {
             let pixel = row.clone() + Expr::int((self.piece.vectors * lanes) as i64) + q.clone();
-            let pixel = c.bind("pixel", Type::scalar(Scalar::F32), load(rows, vec![pixel]));
+            let pixel = c.bind("pixel", Type::scalar(self.numbers.x()), load(rows, vec![pixel]));
             c.vector(height as u16, None, |c, _| {
-                let sum = Expr::fma(pixel, Expr::Reg(weights, vec![]), Expr::Reg(tail, vec![q.clone()]));
+                let own = Expr::Reg(tail, vec![q.clone()]);
+                let sum = self.numbers.product(Expr::Reg(weights, vec![]), pixel, own);
                 c.set(tail, vec![q], sum);
             });
         });

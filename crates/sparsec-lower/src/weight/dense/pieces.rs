@@ -35,29 +35,29 @@ const TAIL_END: usize = 24;
 
 /// Pixels that are computed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(in crate::weight) struct Piece {
     /// Vectors whose lanes are pixels.
-    pub(super) vectors: usize,
+    pub(in crate::weight) vectors: usize,
     /// Pixels behind them.
-    pub(super) tail: usize,
+    pub(in crate::weight) tail: usize,
 }
 
 /// The pieces of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pieces {
+pub(in crate::weight) struct Pieces {
     /// Outputs of a panel.
-    pub(super) height: usize,
+    pub(in crate::weight) height: usize,
     /// Lanes of a vector.
-    pub(super) lanes: usize,
+    pub(in crate::weight) lanes: usize,
     /// All pieces but the last are like this.
-    pub(super) main: Piece,
+    pub(in crate::weight) main: Piece,
     /// What the last piece may be: the first one that is large enough. Empty where it is like the others.
-    pub(super) last: Vec<Piece>,
+    pub(in crate::weight) last: Vec<Piece>,
 }
 
 impl Piece {
     /// Its pixels.
-    pub(super) fn pixels(&self, lanes: usize) -> usize {
+    pub(in crate::weight) fn pixels(&self, lanes: usize) -> usize {
         self.vectors * lanes + self.tail
     }
 }
@@ -65,7 +65,7 @@ impl Piece {
 impl Pieces {
     /// Ways to cut `pixels` pixels for `outputs` outputs and `k` inputs, those that are predicted to be faster first.
     /// There is always one.
-    pub(super) fn ranked(pixels: &Dim, outputs: usize, k: usize, target: &TargetInfo) -> Vec<Self> {
+    pub(in crate::weight) fn ranked(pixels: &Dim, outputs: usize, k: usize, target: &TargetInfo) -> Vec<Self> {
         let of = |height: usize| Self::of_height(height.min(outputs), pixels, (outputs, k), target);
         if pixels.as_const().is_none() {
             return of(HEIGHTS[0]).into_iter().map(|(_, pieces)| pieces).collect();
@@ -122,23 +122,23 @@ impl Pieces {
     }
 
     /// As a schedule of minimal filtering.
-    pub(super) fn filtering(&self) -> Schedule {
+    pub(in crate::weight) fn filtering(&self) -> Schedule {
         Schedule::Filtering { height: self.height, vectors: self.main.vectors, tail: self.main.tail }
     }
 
     /// As a schedule, with so many channels a part.
-    pub(super) fn schedule(&self, channels: usize) -> Schedule {
+    pub(in crate::weight) fn schedule(&self, channels: usize) -> Schedule {
         Schedule::Pieces { height: self.height, vectors: self.main.vectors, tail: self.main.tail, channels }
     }
 
     /// Elements of a packed row.
-    pub(super) fn pitch(&self) -> usize {
+    pub(in crate::weight) fn pitch(&self) -> usize {
         let all = self.last.iter().chain([&self.main]);
         all.map(|p| p.pixels(self.lanes).next_multiple_of(self.lanes)).max().unwrap_or(self.lanes)
     }
 
     /// For the comments of kernels.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::weight) fn describe(&self) -> String {
         let one = |p: &Piece| match p.tail {
             0 => format!("{} vectors", p.vectors),
             tail => format!("{} vectors and {tail} pixels", p.vectors),

@@ -7,16 +7,16 @@ use crate::context::Context;
 use crate::weight::dense::pieces::{Piece, Pieces};
 
 /// Where a piece lies, and how many of its pixels there are.
-pub(super) struct Place {
-    pub(super) batch: Expr,
+pub(in crate::weight) struct Place {
+    pub(in crate::weight) batch: Expr,
     /// Its first pixel.
-    pub(super) pixel: Expr,
+    pub(in crate::weight) pixel: Expr,
     /// Pixels of the image from there on, at most as many as the piece has.
-    pub(super) valid: Expr,
+    pub(in crate::weight) valid: Expr,
 }
 
 /// Runs `f` for each piece of `batch` images of `pixels` pixels, once for each kind of piece.
-pub(super) fn for_each_piece(
+pub(in crate::weight) fn for_each_piece(
     c: &mut Context,
     (batch, pixels): (&Dim, &Dim),
     pieces: &Pieces,

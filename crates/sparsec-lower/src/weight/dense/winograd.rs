@@ -27,7 +27,7 @@ use crate::context::Context;
 use crate::target::TargetInfo;
 use crate::weight::Multiplication;
 use crate::weight::Window;
-use crate::weight::dense::panel::Panel;
+use crate::weight::dense::panel::{Numbers, Panel};
 use crate::weight::dense::pieces::{Piece, Pieces};
 use crate::weight::dense::walk::{Place, for_each_piece};
 use crate::weight::matrix::WeightMatrix;
@@ -159,7 +159,7 @@ impl Schedule<'_> {
         let first = c.bind_index("first_row", at.pixel.clone().floor_div(int(self.grid[1])));
         let last = c.bind_index("end_row", (end.clone() - Expr::int(1)).floor_div(int(self.grid[1])) + Expr::int(1));
         self.transform_inputs(c, b, at, (&first, &last, &end));
-        let panel = Panel::declare(c, &self.pieces, piece);
+        let panel = Panel::declare(c, &self.pieces, piece, Numbers::Floats);
         c.serial("panel", Expr::int(0), int(self.problem.m.div_ceil(height)), 1, |c, number| {
             c.serial("position", Expr::int(0), int(POSITIONS), 1, |c, position| {
                 panel.set(c, &|_, _, _| Expr::f32(0.0), &|_, _| Expr::f32(0.0));
