@@ -20,6 +20,8 @@ pub enum Schedule {
         channels: usize,
         /// What is computed at once: pairs of rows (`hyb`), rows (blocks, N:M).
         flight: usize,
+        /// Whether vectors have half of the machine's lanes. Printed as `halves=1` where they do.
+        halves: bool,
     },
     /// The dense kernel.
     Pieces {
@@ -51,8 +53,9 @@ pub struct ScheduleError(pub String);
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Schedule::Tile { rows, vectors, channels, flight } => {
-                write!(f, "tile(rows={rows},vectors={vectors},channels={channels},flight={flight})")
+            Schedule::Tile { rows, vectors, channels, flight, halves } => {
+                let halves = if *halves { ",halves=1" } else { "" };
+                write!(f, "tile(rows={rows},vectors={vectors},channels={channels},flight={flight}{halves})")
             }
             Schedule::Pieces { height, vectors, tail, channels } => {
                 write!(f, "pieces(height={height},vectors={vectors},tail={tail},channels={channels})")
@@ -82,8 +85,16 @@ fn parse(text: &str) -> Option<Schedule> {
         })
         .collect::<Option<_>>()?;
     match (kind, fields.as_slice()) {
-        ("tile", &[("rows", rows), ("vectors", vectors), ("channels", channels), ("flight", flight)]) => {
-            Some(Schedule::Tile { rows, vectors, channels, flight })
+        (
+            "tile",
+            &[("rows", rows), ("vectors", vectors), ("channels", channels), ("flight", flight), ref rest @ ..],
+        ) => {
+            let halves = match rest {
+                [] => false,
+                [("halves", 1)] => true,
+                _ => return None,
+            };
+            Some(Schedule::Tile { rows, vectors, channels, flight, halves })
         }
         ("pieces", &[("height", height), ("vectors", vectors), ("tail", tail), ("channels", channels)]) => {
             Some(Schedule::Pieces { height, vectors, tail, channels })
@@ -102,13 +113,22 @@ mod tests {
     #[test]
     fn schedules_read_back() {
         for schedule in [
-            Schedule::Tile { rows: 2, vectors: 7, channels: 96, flight: 1 },
+            Schedule::Tile { rows: 2, vectors: 7, channels: 96, flight: 1, halves: false },
+            Schedule::Tile { rows: 7, vectors: 14, channels: 64, flight: 1, halves: true },
             Schedule::Pieces { height: 8, vectors: 3, tail: 1, channels: 64 },
             Schedule::Filtering { height: 6, vectors: 4, tail: 0 },
         ] {
             assert_eq!(schedule.to_string().parse(), Ok(schedule));
         }
-        for wrong in ["", "tile", "tile()", "tile(rows=1)", "tile(rows=1,vectors=8,channels=x,flight=1)", "pieces(1)"] {
+        for wrong in [
+            "",
+            "tile",
+            "tile()",
+            "tile(rows=1)",
+            "tile(rows=1,vectors=8,channels=x,flight=1)",
+            "pieces(1)",
+            "tile(rows=1,vectors=8,channels=8,flight=1,halves=2)",
+        ] {
             assert_eq!(wrong.parse::<Schedule>(), Err(ScheduleError(wrong.to_owned())));
         }
     }

@@ -75,6 +75,57 @@ fn every_schedule_of_every_format_computes_the_same() {
     }
 }
 
+/// A convolution with windows, whose result is added to another image: kernel, stride, dilation, padding, width of the image.
+fn windows((kernel, stride, dilation, pad): (usize, usize, usize, usize), width: usize) -> String {
+    let out = |extent: usize| (extent + 2 * pad - (kernel - 1) * dilation - 1) / stride + 1;
+    let (height, columns) = (out(10), out(width));
+    format!(
+        r#"graph @g {{
+  input %0 "x": f32[2, 5, 10, {width}]
+  input %1 "beside": f32[2, 6, {height}, {columns}]
+  const %2 "w": f32[6, 5, {kernel}, {kernel}] random(seed=5, density=0.3)
+  %3 "product" = conv (%0, %2) strides [{stride}, {stride}] pads [({pad}, {pad}), ({pad}, {pad})] dilations [{dilation}, {dilation}] groups 1 epilogue add(acc, $0) (%1) format hyb<256,1,4>
+  output "y" = %3
+}}"#
+    )
+}
+
+#[test]
+fn halves_of_vectors_compute_the_same() {
+    let mut obeyed = 0;
+    for window in [(3, 1, 1, 1), (3, 1, 1, 0), (3, 2, 1, 1), (5, 1, 1, 2), (3, 1, 2, 2), (2, 1, 1, 1), (3, 2, 2, 0)] {
+        for width in [5, 7, 8, 9, 14, 15, 23, 28] {
+            let graph = parse(&windows(window, width)).expect("the text is a graph");
+            let inputs = common::inputs(&graph, &Bindings::new(), 3);
+            for (rows, vectors) in [(1, 1), (1, 2), (3, 3), (2, 4), (3, 6)] {
+                for channels in [2, 5] {
+                    let schedule =
+                        Schedule::Tile { rows, vectors, channels, flight: 4usize.div_ceil(vectors), halves: true };
+                    let lowered = lower(&graph, &TargetInfo::AVX512, Some(schedule));
+                    if lowered.schedules["product"].first() == Some(&schedule) {
+                        obeyed += 1;
+                        agrees(&graph, &inputs, &lowered, &format!("{schedule} for {window:?}, width {width}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(obeyed > 200, "{obeyed}");
+}
+
+#[test]
+fn points_may_have_an_odd_number_of_halves() {
+    let graph = parse(&linear("hyb<256,1,4>").replace("70", "49")).expect("the text is a graph");
+    let inputs = common::inputs(&graph, &Bindings::new(), 3);
+    for vectors in [1, 3, 7, 13] {
+        let schedule =
+            Schedule::Tile { rows: 1, vectors, channels: 20, flight: 4usize.div_ceil(vectors), halves: true };
+        let lowered = lower(&graph, &TargetInfo::AVX512, Some(schedule));
+        assert_eq!(lowered.schedules["product"].first(), Some(&schedule));
+        agrees(&graph, &inputs, &lowered, &schedule.to_string());
+    }
+}
+
 #[test]
 fn minimal_filtering_and_the_direct_kernel_compute_the_same() {
     let text = conv("dense", 32, 14);

@@ -22,6 +22,9 @@ const AVX2: Machine =
     Machine { cpu: "x86-64-v3", triple: "x86_64-unknown-linux-gnu", info: TargetInfo::AVX2, register: "%ymm" };
 const AVX512: Machine =
     Machine { cpu: "x86-64-v4", triple: "x86_64-unknown-linux-gnu", info: TargetInfo::AVX512, register: "%zmm" };
+/// The same machine, where a kernel's vectors are halves of its registers: 3x3 convolutions of sparse weights, whose loads then stay
+/// within a cache line.
+const HALVES: Machine = Machine { register: "%ymm", ..AVX512 };
 const NEON: Machine =
     Machine { cpu: "neoverse-n1", triple: "aarch64-unknown-linux-gnu", info: TargetInfo::NEON, register: ".4s" };
 
@@ -88,14 +91,14 @@ fn holds(case: &str, text: &str, machine: &Machine, fmas: usize, fmas_per_load: 
 #[test]
 fn rows_of_nonzeros() {
     for density in [0.1, 0.2] {
-        for (case, text) in [
-            ("hyb product", product("hyb<128,4,4>", density)),
-            ("hyb 3x3 convolution", convolution("hyb<128,4,4>", density)),
+        for (case, text, wide) in [
+            ("hyb product", product("hyb<128,4,4>", density), &AVX512),
+            ("hyb 3x3 convolution", convolution("hyb<128,4,4>", density), &HALVES),
         ] {
             // A nonzero loads T vectors, one value and one offset; the offsets and values of neighbours come together
             // on NEON, and a wide register halves what T is worth.
             holds(case, &text, &AVX2, 8, 0.66);
-            holds(case, &text, &AVX512, 8, 0.80);
+            holds(case, &text, wide, 8, 0.80);
             holds(case, &text, &NEON, 8, 0.82);
         }
     }
@@ -106,10 +109,11 @@ fn rows_of_nonzeros() {
 /// instructions a round, however many vectors there are.
 #[test]
 fn both_loops_of_a_pair_of_rows_are_lean() {
-    for (case, text) in
-        [("product", product("hyb<128,4,4>", 0.1)), ("3x3 convolution", convolution("hyb<128,4,4>", 0.1))]
-    {
-        for machine in [&AVX2, &AVX512, &NEON] {
+    for (case, text, wide) in [
+        ("product", product("hyb<128,4,4>", 0.1), &AVX512),
+        ("3x3 convolution", convolution("hyb<128,4,4>", 0.1), &HALVES),
+    ] {
+        for machine in [&AVX2, wide, &NEON] {
             let mut loops = multiplying(&assembly(&text, machine), machine.register);
             // X is a vector, by itself or in a multiply-add.
             loops.sort_by_key(|l| l.folded + l.vectors);

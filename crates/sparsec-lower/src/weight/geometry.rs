@@ -19,6 +19,17 @@
 //! A load that crosses a cache line costs two. Kernels that load X once for each multiply-add ask for an aligned window:
 //! then there is a plane for each horizontal shift, too, and the pitch is a multiple of [`ALIGN`], so that no offset
 //! leads to a crossing.
+//!
+//! Copies take the cache that they are to relieve. Where the machine has vectors of a whole line, halves of them do without: a row of the
+//! window is a line, and a row of the tile is two vectors that overlap, so that neither leaves the line with any shift.
+//!
+//! ```text
+//! 3x3, 14 columns, a line of 16, kernel column 2      0 1 2 3 4 5 6 7 8 9 . . . . . 15
+//!   first vector: columns 0 to 7                          [- - - - - - - -]
+//!   second vector: columns 6 to 13                                    [- - - - - - - -]
+//! ```
+
+use sparsec_tir::Expr;
 
 use crate::schedule::Schedule;
 use crate::target::TargetInfo;
@@ -46,7 +57,13 @@ pub(crate) enum Layout {
     Compact,
     /// One plane for each phase and shift, in aligned rows.
     Aligned,
+    /// One plane for each phase, a cache line for each of its rows.
+    Lines,
 }
+
+/// Elements of a cache line of 64 bytes, and of the vectors that are halves of it.
+const LINE: usize = 16;
+const HALF: usize = LINE / 2;
 
 /// A tile and its window.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,8 +84,20 @@ pub(crate) struct Geometry {
     pub(crate) vectors: usize,
     /// Lanes of a vector.
     pub(crate) lanes: usize,
+    /// Lanes of the machine's vectors, in which X is packed.
+    pub(crate) machine_lanes: usize,
     /// Channels of a partition: as many as the cache holds.
     pub(crate) part_channels: usize,
+}
+
+/// What makes a tile.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    tile_rows: usize,
+    tile_cols: usize,
+    pitch: usize,
+    vectors: usize,
+    lanes: usize,
 }
 
 /// A tile that was chosen, and those that were not.
@@ -101,9 +130,13 @@ impl Choice {
     }
 }
 
-/// Size of the packed window in first-level caches. Measured on layers of ResNet-50 and BERT at 90 % sparsity (Zen 4): 1
-/// to 2 differ by less than 5 %; smaller windows reload partial sums more often, larger ones come from the second level.
-const WINDOW_SHARE: f64 = 1.25;
+/// Size of the packed window in first-level caches. Measured on ResNet-50, BERT-base, MobileNetV2 and an MLP at 90 % sparsity (Zen 4):
+/// 0.75 is up to 5 % slower than 1, which reloads partial sums less often; 1.25 and more are 1 % to 8 % slower, where the window comes
+/// from the second level.
+const WINDOW_SHARE: f64 = 1.0;
+/// The same of a window of lines, which holds three times the channels of one with a plane for each shift (3x3): 0.5, 1 and 1.25 make
+/// ResNet-50 1 % to 3 % slower.
+const LINES_SHARE: f64 = 0.75;
 
 /// What an extent that is known only at run time is taken for when tiles are compared: a tile wider than the few tokens
 /// of a short sentence computes mostly what nobody stores.
@@ -113,7 +146,7 @@ impl Layout {
     /// How far the plane of a kernel element is moved, that lies `columns` whole strides to the right of the first.
     fn shift(self, columns: usize) -> usize {
         match self {
-            Layout::Compact => 0,
+            Layout::Compact | Layout::Lines => 0,
             Layout::Aligned => columns,
         }
     }
@@ -145,7 +178,7 @@ impl Geometry {
     pub(crate) fn plane_size(&self) -> usize {
         let size = self.window_rows * self.pitch;
         match self.layout {
-            Layout::Compact => size,
+            Layout::Compact | Layout::Lines => size,
             Layout::Aligned => size.next_multiple_of(ALIGN),
         }
     }
@@ -155,9 +188,25 @@ impl Geometry {
         self.vectors * self.lanes
     }
 
+    /// Vectors of a row of the tile, and how far the second one lies behind the first, where rows are lines.
+    pub(crate) fn line_vectors(&self) -> Option<(usize, usize)> {
+        let second = self.tile_cols.saturating_sub(HALF);
+        (self.layout == Layout::Lines).then_some((if second > 0 { 2 } else { 1 }, second))
+    }
+
+    /// Where vector `t` of a tile begins, counted from its first pixel in the window.
+    pub(crate) fn vector_offset(&self, t: &Expr) -> Expr {
+        let int = |n: usize| Expr::int(n as i64);
+        match self.line_vectors() {
+            None => t.clone() * int(self.lanes),
+            Some((1, _)) => t.clone() * int(LINE),
+            Some((_, second)) => t.clone().floor_div(int(2)) * int(LINE) + t.clone().rem(int(2)) * int(second),
+        }
+    }
+
     /// Whether every lane of a tile is an output pixel, so that results are stored from registers.
     pub(crate) fn is_flat(&self) -> bool {
-        self.tile_rows == 1 && self.pitch == self.tile_cols
+        self.tile_rows == 1 && self.pitch == self.tile_cols && self.layout != Layout::Lines
     }
 
     /// Where the tile's first pixel finds the input element of column `(channel, kh, kw)`, counted within a partition.
@@ -193,7 +242,8 @@ impl Geometry {
         problem.channels.div_ceil(self.part_channels)
     }
 
-    /// The tile of the problem's schedule, else the one that is predicted to be the fastest. `entry_loads` is what a
+    /// The tile of the problem's schedule, else the one that is predicted to be the fastest: of tiles in this layout, or in a compact one
+    /// where that has too many planes; `Lines` stands for aligned ones and for those whose vectors are halves. `entry_loads` is what a
     /// stored entry loads beside its vectors of X.
     pub(crate) fn choose(
         problem: &WeightProblem,
@@ -204,8 +254,8 @@ impl Geometry {
     ) -> Choice {
         let ranked = Self::ranked(problem, target, layout, entry_loads, max_vectors);
         let wanted = match problem.schedule {
-            Some(Schedule::Tile { rows, vectors, channels, flight }) => {
-                let same = ranked.iter().find(|g| (g.tile_rows, g.vectors) == (rows, vectors));
+            Some(Schedule::Tile { rows, vectors, channels, flight, halves }) => {
+                let same = ranked.iter().find(|g| (g.tile_rows, g.vectors, g.has_halves()) == (rows, vectors, halves));
                 same.and_then(|g| g.clone().with_channels(problem, channels)).map(|g| (g, Some(flight)))
             }
             _ => None,
@@ -224,13 +274,16 @@ impl Geometry {
         max_vectors: usize,
     ) -> Vec<Self> {
         let lanes = usize::from(target.lanes);
+        let with_halves = layout == Layout::Lines;
         let layout = match layout {
-            Layout::Aligned if Plane::all(problem, Layout::Aligned).len() <= MOST_PLANES => Layout::Aligned,
+            Layout::Aligned | Layout::Lines if Plane::all(problem, Layout::Aligned).len() <= MOST_PLANES => {
+                Layout::Aligned
+            }
             _ => Layout::Compact,
         };
         // Columns that the last kernel element reads beyond those of the first.
         let reach_w = match layout {
-            Layout::Compact => problem.cols.reach(),
+            Layout::Compact | Layout::Lines => problem.cols.reach(),
             Layout::Aligned => 0,
         };
         let (rows, cols) = (extent(problem, 2), extent(problem, 3));
@@ -255,17 +308,53 @@ impl Geometry {
                 if tile_cols == 0 || (tile_rows - 1) * pitch + tile_cols > width {
                     continue;
                 }
-                let geometry = Self::of(problem, target, layout, (tile_rows, tile_cols, pitch, vectors));
+                let geometry = Self::of(problem, target, layout, Shape { tile_rows, tile_cols, pitch, vectors, lanes });
                 ranked.push((geometry.score(problem, entry_loads), geometry));
             }
         }
+        if with_halves {
+            let half = |(layout, shape)| Self::of(problem, target, layout, shape);
+            let halves = Self::halves(problem, target).into_iter().map(half);
+            ranked.extend(halves.map(|geometry| (geometry.score(problem, entry_loads), geometry)));
+        }
         if ranked.is_empty() {
             // A window wider than any tile: one pixel at a time.
-            return vec![Self::of(problem, target, layout, (1, 1, 1 + reach_w, max_vectors))];
+            let shape = Shape { tile_rows: 1, tile_cols: 1, pitch: 1 + reach_w, vectors: max_vectors, lanes };
+            return vec![Self::of(problem, target, layout, shape)];
         }
         // Stable: of equals, the narrower tile.
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         ranked.into_iter().map(|(_, geometry)| geometry).collect()
+    }
+
+    /// Tiles of vectors that are half a cache line, where the machine's are a whole one: lines for windows that reach beyond a column, and
+    /// an odd number of vectors for a point.
+    fn halves(problem: &WeightProblem, target: &TargetInfo) -> Vec<(Layout, Shape)> {
+        if usize::from(target.lanes) != LINE {
+            return Vec::new();
+        }
+        // Sums of two rows, the vector of X that is shared, and values.
+        let most = (target.registers as usize - 3) / 2;
+        let (rows, cols) = (extent(problem, 2), extent(problem, 3));
+        let reach = problem.cols.reach();
+        let fits = |tile_rows: usize| rows.is_none_or(|rows| tile_rows <= rows);
+        if reach == 0 && problem.rows.reach() == 0 {
+            let odd = (1..=most).step_by(2).map(|vectors| {
+                let width = vectors * HALF;
+                (Layout::Compact, Shape { tile_rows: 1, tile_cols: width, pitch: width, vectors, lanes: HALF })
+            });
+            return odd.collect();
+        }
+        if reach == 0 || reach > HALF {
+            return Vec::new();
+        }
+        let tile_cols = cols.map_or(LINE - reach, |cols| cols.min(LINE - reach));
+        let of_row = tile_cols.div_ceil(HALF);
+        let lines = (1..=most / of_row).filter(|&tile_rows| fits(tile_rows)).map(|tile_rows| {
+            let vectors = tile_rows * of_row;
+            (Layout::Lines, Shape { tile_rows, tile_cols, pitch: LINE, vectors, lanes: HALF })
+        });
+        lines.collect()
     }
 
     /// The same tile with partitions of so many channels; `None` where offsets would not fit 16 bits.
@@ -281,21 +370,38 @@ impl Geometry {
 
     /// As a schedule, with so much in flight.
     pub(crate) fn schedule(&self, flight: usize) -> Schedule {
-        Schedule::Tile { rows: self.tile_rows, vectors: self.vectors, channels: self.part_channels, flight }
+        let halves = self.has_halves();
+        Schedule::Tile { rows: self.tile_rows, vectors: self.vectors, channels: self.part_channels, flight, halves }
+    }
+
+    /// Whether its vectors are halves of the machine's.
+    fn has_halves(&self) -> bool {
+        self.lanes < self.machine_lanes
     }
 
     fn of(
         problem: &WeightProblem,
         target: &TargetInfo,
         layout: Layout,
-        (tile_rows, tile_cols, pitch, vectors): (usize, usize, usize, usize),
+        Shape { tile_rows, tile_cols, pitch, vectors, lanes }: Shape,
     ) -> Self {
-        let lanes = usize::from(target.lanes);
+        let machine_lanes = usize::from(target.lanes);
         let window_rows = tile_rows + problem.rows.reach();
         let planes = Plane::all(problem, layout);
-        let mut geometry =
-            Geometry { tile_rows, tile_cols, pitch, window_rows, planes, layout, vectors, lanes, part_channels: 1 };
-        let budget = f64::from(target.l1_bytes) * WINDOW_SHARE / 4.0;
+        let mut geometry = Geometry {
+            tile_rows,
+            tile_cols,
+            pitch,
+            window_rows,
+            planes,
+            layout,
+            vectors,
+            lanes,
+            machine_lanes,
+            part_channels: 1,
+        };
+        let share = if layout == Layout::Lines { LINES_SHARE } else { WINDOW_SHARE };
+        let budget = f64::from(target.l1_bytes) * share / 4.0;
         let channel = geometry.channel_size();
         let most = (budget as usize / channel).min(usize::from(u16::MAX) / channel).max(1);
         // Partitions of equal size rather than a short last one.
@@ -314,7 +420,8 @@ impl Geometry {
         const OUTPUTS: usize = 64;
         let batch = extent(problem, 0).unwrap_or(NOMINAL_EXTENT);
         let tasks = batch * self.tiles(problem);
-        let products = problem.m as f64 * problem.k() as f64 * problem.density * self.vectors as f64;
+        let vectors = (self.vectors * self.lanes) as f64 / self.machine_lanes as f64;
+        let products = problem.m as f64 * problem.k() as f64 * problem.density * vectors;
         let affordable = 1.0 + products / (16.0 * self.pack_cycles(problem)).max(1.0);
         let shares = TASKS.div_ceil(tasks).min(affordable as usize).min(problem.m / OUTPUTS).max(1);
         if tasks % 2 == 1 && shares > 1 { shares - shares % 2 } else { shares }
@@ -330,7 +437,7 @@ impl Geometry {
     fn pack_cycles(&self, problem: &WeightProblem) -> f64 {
         /// Cycles to bring a vector of the window there.
         const PACK: f64 = 3.0;
-        (problem.channels * self.channel_size()) as f64 / self.lanes as f64 * PACK
+        (problem.channels * self.channel_size()) as f64 / self.machine_lanes as f64 * PACK
     }
 
     /// Predicted cycles of a tile and output row, times the number of tiles. Fitted to single layers of ResNet-50 and
@@ -338,17 +445,20 @@ impl Geometry {
     fn score(&self, problem: &WeightProblem, entry_loads: f64) -> f64 {
         /// Cycles of a multiply-add with a vector of X in the window, misses of the first-level cache included.
         const MULTIPLY: f64 = 1.15;
+        /// The same for two halves of a vector.
+        const HALVES: f64 = 1.03;
         /// Cycles for a vector of partial sums to come from the second-level cache and go back.
         const PARTIAL: f64 = 4.0;
         /// Cycles to begin and end a row.
         const ROW: f64 = 8.0;
         let entries = problem.k() as f64 * problem.density;
-        let vectors = self.vectors as f64;
+        let multiply = if self.has_halves() { MULTIPLY * HALVES } else { MULTIPLY };
+        let vectors = (self.vectors * self.lanes) as f64 / self.machine_lanes as f64;
         let partial = match self.parts(problem) {
             1 => 0.0,
             parts => parts as f64 * vectors * PARTIAL,
         };
-        let row = entries * (vectors * MULTIPLY + entry_loads)
+        let row = entries * (vectors * multiply + entry_loads)
             + partial
             + self.parts(problem) as f64 * ROW
             + self.pack_cycles(problem) / problem.m as f64;

@@ -63,8 +63,8 @@ pub(crate) fn lower(
     let shape = Shape { n, m, bits, height };
     let tables = tables(p, weight, &g, &shape)?;
     let whole = |schedule| match schedule {
-        Schedule::Tile { rows, vectors, channels, flight } => {
-            Schedule::Tile { rows, vectors, channels: (channels / m).max(1) * m, flight }
+        Schedule::Tile { rows, vectors, channels, flight, halves } => {
+            Schedule::Tile { rows, vectors, channels: (channels / m).max(1) * m, flight, halves }
         }
         other => other,
     };

@@ -52,7 +52,7 @@ struct Stream {
 /// The kernel and its tables.
 pub(crate) fn lower(p: &WeightProblem, weight: &WeightMatrix, target: &TargetInfo) -> Multiplication {
     let max_vectors = if target.registers >= 32 { 8 } else { 6 };
-    let choice = Geometry::choose(p, target, Layout::Aligned, 0.8, max_vectors);
+    let choice = Geometry::choose(p, target, Layout::Lines, 0.8, max_vectors);
     let g = &choice.geometry;
     let flights = |g: &Geometry| pairs_in_flight(g, target);
     let pairs = flights(g);

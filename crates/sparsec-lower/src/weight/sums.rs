@@ -87,19 +87,22 @@ impl<'a> Sums<'a> {
     /// plane apart, and in an order that no hardware prefetcher follows.
     pub(crate) fn prefetch_end(&self, c: &mut Context, b: &Buffers, part: &Expr, tile: &Tile) {
         let g = self.geometry;
-        // Pixels of a tile that lie one behind the other in memory.
-        let pixels = match whole_rows(self.problem, g) {
-            Some(_) => self.problem.y.shape[3].as_const().unwrap_or(0) as usize * g.tile_rows,
-            None if g.is_flat() => g.tile_cols,
+        // Rows of a tile, and pixels of each that lie one behind the other in memory.
+        let (rows, pixels) = match whole_rows(self.problem, g) {
+            Some(_) => (1, self.problem.y.shape[3].as_const().unwrap_or(0) as usize * g.tile_rows),
+            None if g.is_flat() => (1, g.tile_cols),
+            // They begin anywhere in a cache line.
+            None if g.line_vectors().is_some() => (g.tile_rows, g.tile_cols + LINE as usize),
             None => return,
         };
         let ask = |c: &mut Context| {
             c.unroll("r", self.height, |c, r| {
-                c.unroll("line", pixels.div_ceil(LINE as usize) as u32, |c, line| {
-                    let col = tile.col.clone() + line * Expr::int(LINE);
-                    let at = [tile.batch.clone(), self.row(&r), tile.row.clone(), col];
-                    prefetch_pixel(c, self.problem, &b.activations, &at);
-                });
+                for row in 0..rows as i64 {
+                    c.unroll("line", pixels.div_ceil(LINE as usize) as u32, |c, line| {
+                        let (row, col) = (tile.row.clone() + Expr::int(row), tile.col.clone() + line * Expr::int(LINE));
+                        prefetch_pixel(c, self.problem, &b.activations, &[tile.batch.clone(), self.row(&r), row, col]);
+                    });
+                }
             });
         };
         if self.parts > 1 {
@@ -132,7 +135,7 @@ impl<'a> Sums<'a> {
     pub(crate) fn add(&self, c: &mut Context, b: &Buffers, r: &Expr, value: &Expr, offset: &Expr) {
         c.unroll("t", self.geometry.vectors as u32, |c, t| {
             c.vector(self.lanes(), None, |c, l| {
-                let x = load(b.window, vec![offset.clone() + self.lane(&t, l)]);
+                let x = load(b.window, vec![offset.clone() + (self.geometry.vector_offset(&t) + l)]);
                 c.set(self.acc, vec![r.clone(), t.clone()], Expr::fma(value.clone(), x, self.sum(r, &t)));
             });
         });
@@ -150,7 +153,7 @@ impl<'a> Sums<'a> {
     ) {
         c.unroll("t", self.geometry.vectors as u32, |c, t| {
             c.vector(self.lanes(), None, |c, l| {
-                c.set(x, vec![], load(b.window, vec![offset.clone() + self.lane(&t, l)]));
+                c.set(x, vec![], load(b.window, vec![offset.clone() + (self.geometry.vector_offset(&t) + l)]));
                 for (r, value) in (2 * pair..).zip(values) {
                     let at = vec![Expr::int(r), t.clone()];
                     c.set(self.acc, at, Expr::fma(value.clone(), Expr::Reg(x, vec![]), self.sum(&Expr::int(r), &t)));

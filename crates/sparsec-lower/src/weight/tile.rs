@@ -54,7 +54,7 @@ pub(crate) fn declare_activations(c: &mut Context, p: &WeightProblem) -> Activat
 /// Declares the buffers of activations and the scratch memory.
 pub(crate) fn declare(c: &mut Context, p: &WeightProblem, g: &Geometry, partial_rows: usize) -> Buffers {
     let activations = declare_activations(c, p);
-    let size = (g.part_channels * g.channel_size() + g.tile_lanes().max(g.lanes)) as i64;
+    let size = (g.part_channels * g.channel_size() + g.tile_lanes().max(g.machine_lanes)) as i64;
     let window = c.buffer("window", Scalar::F32, BufferKind::Scratch, vec![Expr::int(size)], vec![]);
     let shape = vec![Expr::int(partial_rows as i64), Expr::int(g.tile_lanes() as i64)];
     let partial = c.buffer("partial", Scalar::F32, BufferKind::Scratch, shape, vec![]);
@@ -119,7 +119,7 @@ pub(crate) fn pack_window(
     tile: &Tile,
     (first, count): (Expr, Expr),
 ) {
-    let staged = c.register("staged", Type::vector(Scalar::F32, g.lanes as u16), vec![]);
+    let staged = c.register("staged", Type::vector(Scalar::F32, g.machine_lanes as u16), vec![]);
     let size = g.channel_size() as i64;
     // One plane of one row, without a border.
     let is_copy = g.is_flat() && p.kernel_size() == 1;
@@ -129,8 +129,8 @@ pub(crate) fn pack_window(
         if is_copy && p.rows.stride == 1 && p.cols.stride == 1 && p.cols.pad == 0 && p.rows.pad == 0 {
             let width = c.dim(&p.x.shape[3]);
             let base = c.bind_index("base", ch.clone() * Expr::int(size));
-            c.unroll("t", g.vectors as u32, |c, t| {
-                let at = t * Expr::int(g.lanes as i64);
+            c.unroll("t", g.tile_cols.div_ceil(g.machine_lanes) as u32, |c, t| {
+                let at = t * Expr::int(g.machine_lanes as i64);
                 let from = tile.col.clone() + at.clone();
                 let index = |l: Expr| vec![tile.batch.clone(), first.clone() + ch.clone(), tile.row.clone(), l];
                 copy(
@@ -201,7 +201,7 @@ fn pack_plane(
 ) {
     let (height, width) = (c.dim(&p.x.shape[2]), c.dim(&p.x.shape[3]));
     let (sh, sw) = (p.rows.stride as i64, p.cols.stride as i64);
-    let lanes = g.lanes as i64;
+    let lanes = g.machine_lanes as i64;
     // Pixel j of the window's row is column `left + j * sw` of the image.
     let first_left = (plane.phase.1 + plane.shift * p.cols.stride) as i64 - p.cols.pad;
     let known = whole_rows(p, g).map(|width| Segment::of(first_left, width, sw, g));
@@ -220,7 +220,7 @@ fn pack_plane(
     let index =
         |row: &Expr, j: Expr| vec![tile.batch.clone(), channel.clone(), row.clone(), left.clone() + j * Expr::int(sw)];
     let zero = |c: &mut Context, at: Expr| {
-        c.vector(g.lanes as u16, None, |c, l| c.store(b.window, vec![at + l], Expr::f32(0.0)));
+        c.vector(g.machine_lanes as u16, None, |c, l| c.store(b.window, vec![at + l], Expr::f32(0.0)));
     };
     // Whole vectors are written: what lies behind the line belongs to the next one, which is written later.
     if let Some(Segment { lo, hi }) = known {
@@ -228,14 +228,14 @@ fn pack_plane(
             let row = c.bind_index("image_row", row_of(&wr));
             let line = c.bind_index("line", line_of(&wr));
             let zeros = |c: &mut Context, from: i64, to: i64| {
-                (from..to).step_by(g.lanes).for_each(|j| zero(c, line.clone() + Expr::int(j)));
+                (from..to).step_by(g.machine_lanes).for_each(|j| zero(c, line.clone() + Expr::int(j)));
             };
             let behind = lo + (hi - lo + lanes - 1) / lanes * lanes;
             c.branch(
                 inside(&row),
                 |c| {
                     zeros(c, 0, lo);
-                    for j in (lo..hi).step_by(g.lanes) {
+                    for j in (lo..hi).step_by(g.machine_lanes) {
                         let at = |l: Expr| index(&row, Expr::int(j) + l);
                         let to = line.clone() + Expr::int(j);
                         copy(c, g, staged, (b.activations.x, Expr::int(hi - j)), at, b.window, to);
@@ -251,6 +251,25 @@ fn pack_plane(
     let lo = c.bind_index("lo", before.max(Expr::int(0)).ceil_div(Expr::int(sw)));
     let behind = (width.clone() - left.clone()).max(Expr::int(0)).ceil_div(Expr::int(sw));
     let hi = c.bind_index("hi", behind.min(Expr::int(g.pitch as i64)));
+    if g.line_vectors().is_some() {
+        // A row is one vector, unless the image begins inside of it.
+        let lo = c.bind_index("start", lo.min(hi.clone().max(Expr::int(0))));
+        c.serial("wr", Expr::int(0), Expr::int(g.window_rows as i64), 1, |c, wr| {
+            let row = c.bind_index("image_row", row_of(&wr));
+            let line = c.bind_index("line", line_of(&wr));
+            c.branch(
+                inside(&row),
+                |c| {
+                    let begins = Expr::compare(CompareOp::Gt, lo.clone(), Expr::int(0));
+                    c.branch(begins, |c| zero(c, line.clone()), |_| {});
+                    let at = |l: Expr| index(&row, lo.clone() + l);
+                    copy(c, g, staged, (b.activations.x, hi - lo.clone()), at, b.window, line.clone() + lo.clone());
+                },
+                |c| zero(c, line.clone()),
+            );
+        });
+        return;
+    }
     c.serial("wr", Expr::int(0), Expr::int(g.window_rows as i64), 1, |c, wr| {
         let row = c.bind_index("image_row", row_of(&wr));
         let line = c.bind_index("line", line_of(&wr));
@@ -298,8 +317,8 @@ fn copy(
     to: BufferId,
     at: Expr,
 ) {
-    c.vector(g.lanes as u16, Some(active), |c, l| c.set(staged, vec![], load(from, index(l))));
-    c.vector(g.lanes as u16, None, |c, l| c.store(to, vec![at + l], Expr::Reg(staged, vec![])));
+    c.vector(g.machine_lanes as u16, Some(active), |c, l| c.set(staged, vec![], load(from, index(l))));
+    c.vector(g.machine_lanes as u16, None, |c, l| c.store(to, vec![at + l], Expr::Reg(staged, vec![])));
 }
 
 /// Applies the epilogue to finished results of output `m` and stores them. `lane` gives the sum in a lane: of a
@@ -327,6 +346,23 @@ pub(crate) fn finish_row(
     }
     let height = c.dim(&p.y.shape[2]);
     let rows = (height - tile.row.clone()).min(Expr::int(g.tile_rows as i64));
+    if let Some((of_row, second)) = g.line_vectors() {
+        c.serial("tr", Expr::int(0), rows, 1, |c, tr| {
+            let row = c.bind_index("row", tile.row.clone() + tr.clone());
+            let line = c.bind_index("line", tr * Expr::int(of_row as i64 * lanes));
+            // Pixels that both vectors have are stored once: an operand of the epilogue may lie where the result does.
+            let (half, second, all) = (g.lanes as i64, second as i64, g.tile_cols as i64);
+            for (first, lane) in [(0, 0), (half, 2 * half - second)].into_iter().take(of_row) {
+                let from = c.bind_index("from", tile.col.clone() + Expr::int(first));
+                let active = (width.clone() - from.clone()).min(Expr::int(all - first));
+                c.vector(g.lanes as u16, Some(active), |c, l| {
+                    let at = [tile.batch.clone(), m.clone(), row.clone(), from + l.clone()];
+                    store_pixel(c, p, &b.activations, &at, sum(Expr::int(0), line.clone() + Expr::int(lane) + l));
+                });
+            }
+        });
+        return;
+    }
     let cols = (width - tile.col.clone()).min(Expr::int(g.tile_cols as i64));
     c.serial("tr", Expr::int(0), rows, 1, |c, tr| {
         let line = c.bind_index("line", tr.clone() * Expr::int(g.pitch as i64));

@@ -88,7 +88,7 @@ pub(crate) struct Tile {
 /// Elements to which rows of aligned windows are rounded.
 const ALIGN: usize = 8;
 /// Size of a window in first-level caches.
-const WINDOW_SHARE: f64 = 1.25;
+const WINDOW_SHARE: f64 = 1.0;
 /// Most copies of an aligned window.
 const MOST_PLANES: usize = 6;
 
