@@ -7,7 +7,7 @@
 
 use inkwell::IntPredicate;
 use inkwell::values::{BasicValueEnum, InstructionOpcode};
-use sparsec_tir::{Scalar, Type};
+use sparsec_tir::{CompareOp, Scalar, Type};
 
 use crate::error::{Emit, EmitError, invalid};
 use crate::value::{Cx, Value};
@@ -34,9 +34,10 @@ impl<'c> Cx<'c> {
         match (from, to) {
             (Scalar::BF16, _) => self.bf16_to_f32(x),
             (_, Scalar::BF16) => self.f32_to_bf16(x),
-            (_, Scalar::Bool) => self.compare(sparsec_tir::CompareOp::Ne, x, self.zero(x.ty)),
+            (_, Scalar::Bool) => self.compare(CompareOp::Ne, x, self.zero(x.ty)),
             (Scalar::F16, _) | (Scalar::F32, Scalar::F64) => cast(InstructionOpcode::FPExt),
             (_, Scalar::F16) | (Scalar::F64, Scalar::F32) => cast(InstructionOpcode::FPTrunc),
+            _ if from.is_float() && x.ty.is_vector() && (to == Scalar::I32 || to.size() < 4) => self.saturated(to, x),
             _ if from.is_float() => {
                 let name = if to.is_signed() { "llvm.fptosi.sat" } else { "llvm.fptoui.sat" };
                 let types = [self.type_of(ty), x.raw.get_type()];
@@ -49,6 +50,40 @@ impl<'c> Cx<'c> {
             _ if from.is_signed() => cast(InstructionOpcode::SExt),
             _ => cast(InstructionOpcode::ZExt),
         }
+    }
+
+    /// A vector of floats as integers of at most 32 bits: what is beyond them is brought to their limits first. LLVM has an intrinsic
+    /// that does so, but takes vectors apart for it on x86-64.
+    fn saturated(&self, to: Scalar, x: Value<'c>) -> Emit<Value<'c>> {
+        let (from, lanes) = (x.ty.scalar, x.ty.lanes);
+        let bits = 8 * to.size() as u32;
+        let (lo, hi) = match to.is_signed() {
+            true => (-(2f64.powi(bits as i32 - 1)), 2f64.powi(bits as i32 - 1) - 1.0),
+            false => (0.0, 2f64.powi(bits as i32) - 1.0),
+        };
+        // `f32` has no number 2^31 - 1.
+        let rounded = to == Scalar::I32 && from == Scalar::F32;
+        let hi = if rounded { 2f64.powi(31) - 128.0 } else { hi };
+        let number = |value: f64| self.splat(self.constant_float(value, from)?, lanes);
+        // NaN becomes the lower limit here, which is 0 where there is no sign.
+        let above = self.select(self.compare(CompareOp::Gt, x, number(lo)?)?, x, number(lo)?)?;
+        let mut inside = self.select(self.compare(CompareOp::Gt, above, number(hi)?)?, number(hi)?, above)?;
+        if to.is_signed() {
+            inside = self.select(self.compare(CompareOp::Eq, x, x)?, inside, self.zero(x.ty))?;
+        }
+        let wide = Type { scalar: Scalar::I32, lanes };
+        let cast = self.builder.build_cast(InstructionOpcode::FPToSI, inside.raw, self.type_of(wide), "")?;
+        let mut whole = Value::new(cast, wide);
+        if rounded {
+            let beyond = self.compare(CompareOp::Gt, x, number(hi)?)?;
+            let largest = Value::new(self.lanes_of(wide, i64::from(i32::MAX))?, wide);
+            whole = self.select(beyond, largest, whole)?;
+        }
+        let ty = Type { scalar: to, lanes };
+        if to.size() == 4 {
+            return Ok(whole);
+        }
+        Ok(Value::new(self.builder.build_cast(InstructionOpcode::Trunc, whole.raw, self.type_of(ty), "")?, ty))
     }
 
     /// The same bits as another type.
@@ -82,7 +117,7 @@ impl<'c> Cx<'c> {
         let rounded = self.op(InstructionOpcode::Add, bits, bias)?;
         let rounded = self.op(InstructionOpcode::LShr, rounded, sixteen)?;
         let nan = self.op(InstructionOpcode::Or, kept, self.lanes_of(wide, 0x40)?)?;
-        let ordered = self.compare(sparsec_tir::CompareOp::Eq, x, x)?;
+        let ordered = self.compare(CompareOp::Eq, x, x)?;
         let chosen = self.select(ordered, Value::new(rounded, wide), Value::new(nan, wide))?;
         Ok(Value::new(self.builder.build_cast(InstructionOpcode::Trunc, chosen.raw, self.type_of(ty), "")?, ty))
     }

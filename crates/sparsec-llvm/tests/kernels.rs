@@ -157,6 +157,15 @@ fn floats_to_integers_saturate() {
     assert_eq!(run::<i8>(&to(Scalar::I8), &[tensor(&x)]), x.map(|x| x as i8));
     assert_eq!(run::<u8>(&to(Scalar::U8), &[tensor(&x)]), x.map(|x| x as u8));
     assert_eq!(run::<i64>(&to(Scalar::I64), &[tensor(&x)]), x.map(|x| x as i64));
+    let near = [2_147_483_520.0f32, 2_147_483_648.0, -2_147_483_648.0, 32767.5, -32768.9, 65535.5, 255.9, -0.9];
+    assert_eq!(run::<i32>(&to(Scalar::I32), &[tensor(&near)]), near.map(|x| x as i32));
+    assert_eq!(run::<i16>(&to(Scalar::I16), &[tensor(&near)]), near.map(|x| x as i16));
+    assert_eq!(run::<u16>(&to(Scalar::U16), &[tensor(&near)]), near.map(|x| x as u16));
+    assert_eq!(run::<u8>(&to(Scalar::U8), &[tensor(&near)]), near.map(|x| x as u8));
+    let wide = near.map(f64::from).map(|x| x + 0.25);
+    let to = |s: Scalar| pointwise(&[Scalar::F64], 8, s, |v| v[0].clone().convert(s));
+    assert_eq!(run::<i32>(&to(Scalar::I32), &[tensor(&wide)]), wide.map(|x| x as i32));
+    assert_eq!(run::<i8>(&to(Scalar::I8), &[tensor(&wide)]), wide.map(|x| x as i8));
 }
 
 #[test]
