@@ -37,6 +37,10 @@ use crate::weight::tables::{Table, declare_tables};
 use crate::weight::tile::Activations;
 use crate::weight::{Multiplication, Window};
 
+/// Registers that the shuffles of a packing loop with a stride hold throughout the kernel: sums that have none left are stored and
+/// loaded for each product.
+const SHUFFLES: u32 = 6;
+
 /// The kernel and its tables. The last operand of the epilogue is the zero point of X where `zero`, else that is 0. `None`
 /// where the rows of the result or of the epilogue's operands don't lie one behind the other.
 pub(crate) fn convolve_bytes(
@@ -52,7 +56,11 @@ pub(crate) fn convolve_bytes(
     }
     let pixels = p.y.shape[2].clone() * p.y.shape[3].clone();
     let words = weight.words();
-    let pieces = Pieces::ranked(&pixels, p.m, words * p.kernel_size(), target).into_iter().next()?;
+    let mut own = *target;
+    if p.cols.stride > 1 && own.registers >= 32 {
+        own.registers -= SHUFFLES;
+    }
+    let pieces = Pieces::ranked(&pixels, p.m, words * p.kernel_size(), &own).into_iter().next()?;
     let budget = f64::from(target.l1_bytes) * ROWS_SHARE / 4.0;
     let fitting = (budget as usize / (pieces.pitch() * p.kernel_size())).max(1);
     let part = words.div_ceil(words.div_ceil(fitting));
