@@ -109,6 +109,8 @@ def main():
     parser.add_argument("--patterns", default="dense,un:0.9")
     parser.add_argument("--seconds", type=float, default=0.0)
     args = parser.parse_args()
+    if unknown := [name for name in args.only.split(",") if name not in MODELS]:
+        parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(MODELS)}")
     pairs = [(name, pattern) for name in args.only.split(",") for pattern in args.patterns.split(",")]
     failures = sum(check(args, name, pattern) for name, pattern in pairs)
     print(f"{failures} failures")
