@@ -253,6 +253,27 @@ fn products_pooling_attention() {
     );
 }
 
+/// Scores at a constant pattern only: each query has the sixteen keys around it.
+#[test]
+fn sampled_attention() {
+    let kept = |i: i64| if (i / 256 - i % 256).abs() <= 8 { "0.0" } else { "-inf" };
+    let mask: Vec<&str> = (0..512 * 256).map(kept).collect();
+    let text = format!(
+        r#"graph @g {{
+  input %0 "q": f32[batch, 64, 256]
+  input %1 "k": f32[batch, 512, 64]
+  input %2 "v": f32[batch, 64, 512]
+  const %3 "mask" = f32[512, 256] {{{}}}
+  %4 = attention "bdq,bkd->bkq" "bkq,bfk->bfq" keys "k" scores add(mul(acc, 0.125), $0) (%0, %1, %2, %3)
+  output "y" = %4
+}}"#,
+        mask.join(", ")
+    );
+    let module = compile(&text, Target::ALL[0]).module;
+    assert!(print_module(&module).contains("attention_sampled"));
+    check(&text);
+}
+
 #[test]
 fn convolutions() {
     for (format, density) in [("dense", "1.0"), ("hyb<64,4,2>", "0.3")] {

@@ -98,6 +98,31 @@ fn weights_in_every_format_and_precision() {
     insta::assert_snapshot!(table(&kinds));
 }
 
+/// Scores at a constant pattern: of heads with patterns of their own, where one query has no key and takes all.
+#[test]
+fn sampled_attention() {
+    let mut kinds = BTreeMap::new();
+    for (keys, queries) in [(160i64, 150i64), (96, 5), (40, 1)] {
+        let kept = |head: i64, key: i64, query: i64| match head {
+            0 => key % 32 == query % 3 && query != 2,
+            _ => key == 7 || key % 16 == head,
+        };
+        let mask: Vec<&str> = (0..3 * keys * queries)
+            .map(|i| (i / (keys * queries), i / queries % keys, i % queries))
+            .map(|(head, key, query)| if kept(head, key, query) { "0.25" } else { "-3.4028235e38" })
+            .collect();
+        let text = format!(
+            "graph @g {{\n input %0 \"q\": f32[2, 3, {queries}, 9]\n input %1 \"k\": f32[2, 3, {keys}, 9]\n const %2 \"mask\" = f32[3, \
+             {keys}, {queries}] {{{}}}\n %3 = attention \"bhqd,bhkd->bhkq\" \"bhkq,bhkf->bhfq\" keys \"k\" scores add(mul(acc, 4.0), $0) \
+             (%0, %1, %1, %2)\n output \"y\" = %3\n}}",
+            mask.join(", ")
+        );
+        let ran = check_on(&TargetInfo::WARP, &text, &[]);
+        note(&ran, &mut kinds, "sampled attention");
+    }
+    assert!(kinds.keys().all(|kind| kind.contains("attention_sampled")), "{kinds:?}");
+}
+
 /// Steps of a weight that are not all zero: 16 rows by the columns of one product.
 fn steps(format: &str, (m, k): (usize, usize), depth: usize) -> u64 {
     let is_zero = |row: usize, col: usize| {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sparsec_graph::{AttentionSpec, NodeId};
+use sparsec_graph::{AttentionSpec, Dim, NodeId, Symbol};
 use sparsec_tir::Scalar;
 
 use crate::error::LowerError;
+use crate::kernels::attention::sampled::Mask;
 use crate::kernels::attention::{Attention, attention_kernel};
 use crate::kernels::gemm::Matrices;
 use crate::lowering::Lowering;
@@ -66,17 +67,29 @@ pub(super) fn lower_attention(l: &mut Lowering<'_>, id: NodeId, spec: &Attention
         }
         Matrices { elem: operands.elems[i], shape, strides }
     };
+    let args = OUT + 1..operands.values.len();
+    let mask = |i: usize| {
+        let constant = l.graph.constant(operands.values[i])?;
+        Mask::of(&constant.data, &matrices(i, &key, &query))
+    };
+    let masks = args.clone().map(mask).collect();
     let attention = Attention {
         q: matrices(QUERY, &depth, &query),
         k: matrices(KEY, &key, &depth),
         v: matrices(VALUE, &feature, &key),
         y: matrices(OUT, &feature, &query),
-        args: (OUT + 1..operands.values.len()).map(|i| matrices(i, &key, &query)).collect(),
+        args: args.map(|i| matrices(i, &key, &query)).collect(),
         expr: spec.expr.clone(),
         depth: depths,
         features: count,
+        masks,
     };
-    let built = attention_kernel(&attention, &l.target);
-    let places = operands.values.iter().map(|&v| l.place(v)).collect();
-    l.launch(built, &node.name, places, &BTreeMap::new())
+    let (built, tables) = attention_kernel(&attention, &l.target);
+    let mut places: Vec<_> = operands.values.iter().map(|&v| l.place(v)).collect();
+    let mut symbols = BTreeMap::new();
+    for table in tables {
+        symbols.insert(Symbol::new(&format!("table_{}", table.name)), Dim::constant(table.elements as i64));
+        places.push(l.add_table(&node.name, table));
+    }
+    l.launch(built, &node.name, places, &symbols)
 }

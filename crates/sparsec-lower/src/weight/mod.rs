@@ -14,7 +14,7 @@ mod rows;
 mod spmv;
 mod spmv_nm;
 mod sums;
-mod tables;
+pub(crate) mod tables;
 mod tensor;
 mod tile;
 

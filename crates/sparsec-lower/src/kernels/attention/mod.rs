@@ -10,6 +10,11 @@
 //!   keys chunk  [ scores      ]  f(k q), then exp(. - largest)     scores = exp(scores - largest), total += scores
 //!     features  [ sums        ]  v scores                          sums = sums * exp(change of largest) + v scores
 //! ```
+//!
+//! Where a constant mask leaves few keys to the queries of a tile, those are taken from a table ([`Sampled`]), and a chunk is a part of its
+//! row.
+
+pub(crate) mod sampled;
 
 use sparsec_graph::{Dim, ScalarExpr};
 use sparsec_tir::{BinaryOp, BufferId, BufferKind, CompareOp, Expr, RegisterId, Scalar, Type, load};
@@ -18,6 +23,8 @@ use crate::context::{BuiltKernel, Context};
 use crate::kernels::gemm::{Matrices, buffer};
 use crate::scalar::{Typed, emit_scalar};
 use crate::target::TargetInfo;
+use crate::weight::tables::{Table, declare_tables};
+use sampled::{Mask, Sampled};
 
 /// Keys whose scores are held at a time.
 const CHUNK: i64 = 128;
@@ -39,6 +46,8 @@ pub(crate) struct Attention {
     /// Constant extents of the depth and of the features.
     pub(crate) depth: i64,
     pub(crate) features: i64,
+    /// Which of `args` are constant.
+    pub(crate) masks: Vec<Option<Mask>>,
 }
 
 struct Schedule {
@@ -56,9 +65,12 @@ struct Schedule {
     packed: BufferId,
     scores: BufferId,
     sums: BufferId,
+    /// First keys of the tiles, and keys, where not all are taken.
+    sampled: Option<(BufferId, BufferId)>,
     acc: RegisterId,
     now: RegisterId,
     row_of: RegisterId,
+    key_of: Option<RegisterId>,
     largest: RegisterId,
     newest: RegisterId,
     factor: RegisterId,
@@ -70,25 +82,48 @@ struct Tile {
     b: [Expr; 2],
     first: Expr,
     queries: Expr,
+    /// Where its keys begin in their table; unused where all are taken.
+    start: Expr,
 }
 
-/// The kernel; its arguments are `q, k, v, y, args...`.
-pub(crate) fn attention_kernel(a: &Attention, target: &TargetInfo) -> BuiltKernel {
-    let mut c = Context::new("attention");
-    let s = Schedule::declare(&mut c, a, target);
-    let tile = s.tile();
+/// The kernel and its tables; its arguments are `q, k, v, y, args..., tables...`.
+pub(crate) fn attention_kernel(a: &Attention, target: &TargetInfo) -> (BuiltKernel, Vec<Table>) {
+    let known = a.k.shape[2].as_const().zip(a.y.shape[3].as_const());
+    let tile = i64::from(target.lanes) * vectors_of(a, target);
+    let sampled = known.and_then(|extents| Sampled::of(&a.expr, &a.masks, extents, tile));
+    let mut c = Context::new(if sampled.is_some() { "attention_sampled" } else { "attention" });
+    if let Some(sampled) = &sampled {
+        c.describe(sampled.describe());
+    }
+    let tables = sampled.as_ref().map_or_else(Vec::new, Sampled::tables);
+    let s = Schedule::declare(&mut c, a, target, &tables);
     let tiles = a.y.shape[3].ceil_div(&Dim::constant(tile));
     let per_batch = a.y.shape[1].clone() * tiles.clone();
     let tasks = c.dim(&(a.y.shape[0].clone() * per_batch.clone()));
     let (per_batch, tiles) = (c.dim(&per_batch), c.dim(&tiles));
     let (queries, keys) = (c.dim(&a.y.shape[3]), c.dim(&a.k.shape[2]));
-    let single = a.k.shape[2].as_const().is_some_and(|k| k <= CHUNK);
+    let longest = sampled.as_ref().map(|s| s.longest).or(a.k.shape[2].as_const());
+    let single = longest.is_some_and(|k| k <= CHUNK);
     c.parallel("task", tasks, |c, task| {
         let b0 = c.bind_index("b0", task.clone().floor_div(per_batch.clone()));
         let rest = c.bind_index("rest", task.rem(per_batch));
         let b1 = c.bind_index("b1", rest.clone().floor_div(tiles.clone()));
-        let first = c.bind_index("first", rest.rem(tiles) * Expr::int(tile));
-        let t = Tile { b: [b0, b1], first, queries };
+        let number = rest.rem(tiles.clone());
+        let first = c.bind_index("first", number.clone() * Expr::int(tile));
+        let (start, keys) = match (&sampled, s.sampled) {
+            (Some(pattern), Some((starts, _))) => {
+                let own = |b: &Expr, extent: i64| if extent > 1 { b.clone() } else { Expr::int(0) };
+                let [outer, inner] = pattern.batches;
+                let batch = own(&b0, outer) * Expr::int(inner) + own(&b1, inner);
+                let at = c.bind_index("list", batch * tiles + number);
+                let word = |at: Expr| load(starts, vec![at]).convert(Scalar::I64);
+                let start = c.bind_index("start", word(at.clone()));
+                let count = c.bind_index("own_keys", word(at + Expr::int(1)) - start.clone());
+                (start, count)
+            }
+            _ => (Expr::int(0), keys),
+        };
+        let t = Tile { b: [b0, b1], first, queries, start };
         s.pack(c, a, &t);
         // Below every finite score, and finite, so that differences are.
         s.fill(c, s.largest, f64::from(f32::MIN));
@@ -101,16 +136,22 @@ pub(crate) fn attention_kernel(a: &Attention, target: &TargetInfo) -> BuiltKerne
         });
         s.finish(c, a, &t);
     });
-    c.finish()
+    (c.finish(), tables)
+}
+
+/// Vectors of a tile.
+fn vectors_of(a: &Attention, target: &TargetInfo) -> i64 {
+    let most = if target.registers >= 32 { 4 } else { 2 };
+    let queries = a.y.shape[3].as_const().unwrap_or(i64::MAX);
+    (1..=most).find(|t| t * i64::from(target.lanes) >= queries).unwrap_or(most)
 }
 
 impl Schedule {
-    fn declare(c: &mut Context, a: &Attention, target: &TargetInfo) -> Self {
+    fn declare(c: &mut Context, a: &Attention, target: &TargetInfo, tables: &[Table]) -> Self {
         let wide = target.registers >= 32;
         let lanes = i64::from(target.lanes);
-        let most = if wide { 4 } else { 2 };
         let queries = a.y.shape[3].as_const();
-        let vectors = (1..=most).find(|t| t * lanes >= queries.unwrap_or(i64::MAX)).unwrap_or(most);
+        let vectors = vectors_of(a, target);
         let (rows, vectors, tile) = (if wide { 4 } else { 6 }, vectors as u32, vectors * lanes);
         let (q, k, v) = (
             buffer(c, "q", &a.q, BufferKind::Input),
@@ -120,6 +161,10 @@ impl Schedule {
         let y = buffer(c, "y", &a.y, BufferKind::Output);
         let args = a.args.iter().enumerate();
         let args = args.map(|(i, m)| buffer(c, &format!("arg{i}"), m, BufferKind::Input)).collect();
+        let sampled = match declare_tables(c, tables)[..] {
+            [starts, keys] => Some((starts, keys)),
+            _ => None,
+        };
         let scratch = |c: &mut Context, name: &str, rows: i64| {
             c.buffer(name, Scalar::F32, BufferKind::Scratch, vec![Expr::int(rows), Expr::int(tile)], vec![])
         };
@@ -141,18 +186,16 @@ impl Schedule {
             packed,
             scores,
             sums,
+            sampled,
             acc: c.register("acc", vector, vec![rows, vectors]),
             now: row(c, "now"),
             row_of: c.register("row_of", Type::INDEX, vec![rows]),
+            key_of: sampled.is_some().then(|| c.register("key_of", Type::INDEX, vec![rows])),
             largest: row(c, "largest"),
             newest: row(c, "newest"),
             factor: row(c, "factor"),
             total: row(c, "total"),
         }
-    }
-
-    fn tile(&self) -> i64 {
-        i64::from(self.lanes) * i64::from(self.vectors)
     }
 
     fn place(&self, t: &Expr, l: Expr) -> Expr {
@@ -200,7 +243,8 @@ impl Schedule {
         c: &mut Context,
         (rows, steps): (Expr, Expr),
         start: impl FnOnce(&mut Context, &dyn Fn(&Expr) -> Expr),
-        (left, right): (impl Fn(Expr, Expr) -> Expr, BufferId),
+        place_of_step: impl FnOnce(&mut Context, &Expr) -> Expr,
+        (left, right): (impl Fn(Expr, &Expr, Expr) -> Expr, BufferId),
         f: impl FnOnce(&mut Context, Expr, Expr),
     ) {
         c.serial("m0", Expr::int(0), rows.clone(), self.rows.into(), |c, m0| {
@@ -210,11 +254,12 @@ impl Schedule {
             let row = |r: &Expr| Expr::Reg(self.row_of, vec![r.clone()]);
             start(c, &row);
             c.serial("step", Expr::int(0), steps, 1, |c, step| {
+                let place = place_of_step(c, &step);
                 self.each(c, |c, t, l| {
                     c.set(self.now, vec![t.clone()], load(right, vec![step.clone(), self.place(&t, l)]));
                 });
                 c.unroll("r", self.rows, |c, r| {
-                    let value = c.bind("value", Type::scalar(Scalar::F32), left(row(&r), step));
+                    let value = c.bind("value", Type::scalar(Scalar::F32), left(row(&r), &r, place.clone()));
                     self.each(c, |c, t, _| {
                         let at = vec![r, t.clone()];
                         let sum = Expr::fma(value, Expr::Reg(self.now, vec![t]), Expr::Reg(self.acc, at.clone()));
@@ -230,15 +275,27 @@ impl Schedule {
     fn scores(&self, c: &mut Context, a: &Attention, tile: &Tile, (k0, count): (&Expr, &Expr)) {
         let [b0, b1] = tile.b.clone();
         self.each(c, |c, t, _| c.set(self.newest, vec![t.clone()], Expr::Reg(self.largest, vec![t])));
-        let zero = |c: &mut Context, _: &dyn Fn(&Expr) -> Expr| {
+        let zero = |c: &mut Context, row: &dyn Fn(&Expr) -> Expr| {
+            if let (Some(key_of), Some((_, keys))) = (self.key_of, self.sampled) {
+                c.unroll("r", self.rows, |c, r| {
+                    let at = tile.start.clone() + k0.clone() + row(&r);
+                    c.set(key_of, vec![r], load(keys, vec![at]).convert(Scalar::I64));
+                });
+            }
             c.unroll("r", self.rows, |c, r| self.each(c, |c, t, _| c.set(self.acc, vec![r, t], Expr::f32(0.0))));
         };
-        let left = |row: Expr, step: Expr| load(self.k, vec![b0.clone(), b1.clone(), k0.clone() + row, step]);
-        self.product(c, (count.clone(), Expr::int(a.depth)), zero, (left, self.packed), |c, row, r| {
+        let key = |row: Expr, r: &Expr| match self.key_of {
+            Some(key_of) => Expr::Reg(key_of, vec![r.clone()]),
+            None => k0.clone() + row,
+        };
+        let left = |row: Expr, r: &Expr, step: Expr| load(self.k, vec![b0.clone(), b1.clone(), key(row, r), step]);
+        let itself = |_: &mut Context, step: &Expr| step.clone();
+        let sizes = (count.clone(), Expr::int(a.depth));
+        self.product(c, sizes, zero, itself, (left, self.packed), |c, row, r| {
             c.unroll("t", self.vectors, |c, t| {
                 c.vector(self.lanes, self.active(tile, &t), |c, l| {
                     let query = tile.first.clone() + self.place(&t, l.clone());
-                    let index = [b0.clone(), b1.clone(), k0.clone() + row.clone(), query];
+                    let index = [b0.clone(), b1.clone(), key(row.clone(), &r), query];
                     let mut loads = |_: &mut Context, i: u32| {
                         let arg = &a.args[i as usize];
                         let index = index
@@ -307,8 +364,16 @@ impl Schedule {
                 c.branch(first, |c| begin(c, false), |c| begin(c, true));
             }
         };
-        let left = |row: Expr, step: Expr| load(self.v, vec![b0.clone(), b1.clone(), row, k0.clone() + step]);
-        self.product(c, (Expr::int(a.features), count.clone()), start, (left, self.scores), |c, row, r| {
+        let key = |c: &mut Context, step: &Expr| match self.sampled {
+            Some((_, keys)) => {
+                let at = tile.start.clone() + k0.clone() + step.clone();
+                c.bind_index("key", load(keys, vec![at]).convert(Scalar::I64))
+            }
+            None => k0.clone() + step.clone(),
+        };
+        let left = |row: Expr, _: &Expr, key: Expr| load(self.v, vec![b0.clone(), b1.clone(), row, key]);
+        let sizes = (Expr::int(a.features), count.clone());
+        self.product(c, sizes, start, key, (left, self.scores), |c, row, r| {
             self.each(c, |c, t, l| {
                 c.store(self.sums, vec![row, self.place(&t, l)], Expr::Reg(self.acc, vec![r, t]));
             });
