@@ -14,18 +14,19 @@ const LEAST_QUERIES: i64 = 16;
 /// The largest depth, and the largest number of features, of a head.
 const LARGEST_HEAD: i64 = 256;
 
-/// Replaces `softmax(f(q k)) v` by one operator, where the queries are the last axis of the result, and scores and
-/// weights are used nowhere else. Returns the names of the nodes that are gone, and of the one that stands for each.
+/// Replaces `softmax(f(q k)) v` by one operator, where the queries are the last axis of the result, and scores and weights are used
+/// nowhere else. With `any_layout` the queries may be any axis where a constant masks most scores: the lanes of a GPU's warp store
+/// wherever they like, and computing few scores is worth more than their order. Without a mask, three kernels have more warps than one. Returns the names of the nodes that are gone, and of the one that stands for each.
 ///
 /// # Errors
 /// None on a graph that type-checks.
-pub(crate) fn fuse_attention(graph: &mut Graph) -> Result<Vec<(String, String)>, RewriteError> {
+pub(crate) fn fuse_attention(graph: &mut Graph, any_layout: bool) -> Result<Vec<(String, String)>, RewriteError> {
     let mut gone = Vec::new();
     for id in graph.topological_order() {
         if !graph.contains(id) {
             continue;
         }
-        let Some(found) = find(graph, id) else { continue };
+        let Some(found) = find(graph, id, any_layout) else { continue };
         let name = graph.node(id).name.clone();
         let op = Op::Attention(Box::new(found.spec));
         let by = graph
@@ -40,6 +41,9 @@ pub(crate) fn fuse_attention(graph: &mut Graph) -> Result<Vec<(String, String)>,
     Ok(gone)
 }
 
+/// A score of this or less has no weight beside any other.
+const MASKED: f32 = -1e30;
+
 struct Found {
     spec: AttentionSpec,
     operands: Vec<ValueId>,
@@ -47,13 +51,13 @@ struct Found {
     parts: [NodeId; 3],
 }
 
-fn find(graph: &Graph, id: NodeId) -> Option<Found> {
+fn find(graph: &Graph, id: NodeId, any_layout: bool) -> Option<Found> {
     let node = graph.node(id);
     let values = contraction(node).filter(|_| node.epilogue.is_none())?;
     let &[lhs, rhs] = node.operands.as_slice() else { return None };
     [(lhs, rhs, values.clone()), (rhs, lhs, swapped(values))]
         .into_iter()
-        .find_map(|(weights, v, values)| of_weights(graph, (id, weights, v), &values))
+        .find_map(|(weights, v, values)| of_weights(graph, (id, weights, v), &values, any_layout))
 }
 
 /// The spec of a contraction of two activations.
@@ -74,7 +78,12 @@ fn only_for_one(graph: &Graph, value: ValueId) -> Option<NodeId> {
     graph.producer(value).filter(|_| once)
 }
 
-fn of_weights(graph: &Graph, (id, weights, v): (NodeId, ValueId, ValueId), values: &ContractSpec) -> Option<Found> {
+fn of_weights(
+    graph: &Graph,
+    (id, weights, v): (NodeId, ValueId, ValueId),
+    values: &ContractSpec,
+    any_layout: bool,
+) -> Option<Found> {
     let softmax = only_for_one(graph, weights)?;
     let (&Op::Softmax { axis }, &[x]) = (&graph.node(softmax).op, graph.node(softmax).operands.as_slice()) else {
         return None;
@@ -93,14 +102,27 @@ fn of_weights(graph: &Graph, (id, weights, v): (NodeId, ValueId, ValueId), value
         (q, k, spec) = (k, q, swapped(&spec));
     }
     let values = renamed(values, &spec)?;
+    let any_layout = any_layout && args.iter().any(|&arg| masks_most(graph, arg));
     let spec = AttentionSpec { scores: spec, expr, keys, values };
     let result = graph.node(id).result();
-    if ![q, k, v, x, result].iter().all(|&v| graph.ty(v).dtype == DType::F32) || !suits(graph, &spec, [q, k, v]) {
+    if ![q, k, v, x, result].iter().all(|&v| graph.ty(v).dtype == DType::F32)
+        || !suits(graph, &spec, [q, k, v], any_layout)
+    {
         return None;
     }
     let mut operands = vec![q, k, v];
     operands.extend_from_slice(args);
     Some(Found { spec, operands, parts: [id, softmax, scores] })
+}
+
+/// Whether an operand is a constant that masks half of the scores or more, as far as its own elements tell: lowering knows what the
+/// expression makes of them, and leaves out what it can.
+fn masks_most(graph: &Graph, value: ValueId) -> bool {
+    let Some(data) = graph.constant(value).map(|c| &c.data) else { return false };
+    match data.as_f32() {
+        Some(values) => 2 * values.iter().filter(|&&v| v <= MASKED).count() >= values.len(),
+        None => data.dtype == DType::Bool,
+    }
 }
 
 /// The second contraction in the letters of the first.
@@ -117,8 +139,8 @@ fn renamed(values: &ContractSpec, scores: &ContractSpec) -> Option<ContractSpec>
 }
 
 /// Whether the kernel takes these layouts: one axis each of queries, keys, depth and features, the queries last in the
-/// result, and at most two axes of batches. Axes of extent 1 don't count.
-fn suits(graph: &Graph, spec: &AttentionSpec, [q, k, v]: [ValueId; 3]) -> bool {
+/// result unless `any_layout`, and at most two axes of batches. Axes of extent 1 don't count.
+fn suits(graph: &Graph, spec: &AttentionSpec, [q, k, v]: [ValueId; 3], any_layout: bool) -> bool {
     let (scores, values) = (&spec.scores, &spec.values);
     let extent = |label: char| {
         [(&scores.lhs, q), (&scores.rhs, k), (&values.rhs, v)].into_iter().find_map(|(labels, value)| {
@@ -144,7 +166,7 @@ fn suits(graph: &Graph, spec: &AttentionSpec, [q, k, v]: [ValueId; 3]) -> bool {
         && values.rhs.contains(&spec.keys)
         && !values.out.contains(&spec.keys)
         && !values.rhs.contains(&query)
-        && last
+        && (last || any_layout)
         && count.as_const().is_none_or(|n| n >= LEAST_QUERIES)
         && small(depth)
         && small(features)

@@ -120,7 +120,7 @@ fn rewrite_graph(graph: &Graph, options: &RewriteOptions, dims: &Bindings) -> Re
         });
     }
     let mut rewritten = emitter.finish();
-    let fused = attention::fuse_attention(&mut rewritten)?;
+    let fused = attention::fuse_attention(&mut rewritten, options.machine.gpu.is_some())?;
     seconds += account_for(&model, &rewritten, &fused, &mut operators);
     let report = Report {
         decisions,

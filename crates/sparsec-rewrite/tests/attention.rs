@@ -3,7 +3,7 @@
 mod common;
 
 use sparsec_graph::{Graph, Op};
-use sparsec_rewrite::{Rewritten, rewrite};
+use sparsec_rewrite::{Machine, RewriteOptions, Rewritten, rewrite};
 
 fn rewritten(text: &str) -> (Graph, Rewritten) {
     let graph = common::graph(text);
@@ -66,4 +66,20 @@ fn weights_that_are_wanted_and_single_queries_are_left() {
     assert_eq!(attentions(&rewritten_graph.graph), 0);
     let (_, rewritten_graph) = rewritten(common::NETWORKS[3].1);
     assert_eq!(attentions(&rewritten_graph.graph), 0, "{}", rewritten_graph.graph);
+}
+
+/// On GPUs scores are computed by a product of their own, which has more warps, unless a constant leaves few of them.
+#[test]
+fn gpus_have_one_operator_where_few_scores_are_kept() {
+    let local: Vec<&str> = (0..64 * 64i32).map(|i| if (i / 64 - i % 64).abs() < 4 { "0.0" } else { "-inf" }).collect();
+    let constant = format!("const %m \"mask\" = f32[1, 1, 64, 64] {{{}}}", local.join(", "));
+    let text = encoder("1", "64", "");
+    let masked = text.replace("input %m \"mask\": f32[1, 1, 1, 64]", &constant);
+    let gpu = Machine::for_target("sm_80").expect("known");
+    for (text, wanted) in [(text, 0), (masked, 1)] {
+        let graph = common::graph(&text);
+        let rewritten = rewrite(&graph, &RewriteOptions { machine: gpu.clone(), ..common::options() }).expect("rewrites");
+        common::assert_equal(&graph, &rewritten.graph);
+        assert_eq!(attentions(&rewritten.graph), wanted, "{}", rewritten.graph);
+    }
 }
