@@ -78,7 +78,8 @@ fn gpus_have_one_operator_where_few_scores_are_kept() {
     let gpu = Machine::for_target("sm_80").expect("known");
     for (text, wanted) in [(text, 0), (masked, 1)] {
         let graph = common::graph(&text);
-        let rewritten = rewrite(&graph, &RewriteOptions { machine: gpu.clone(), ..common::options() }).expect("rewrites");
+        let rewritten =
+            rewrite(&graph, &RewriteOptions { machine: gpu.clone(), ..common::options() }).expect("rewrites");
         common::assert_equal(&graph, &rewritten.graph);
         assert_eq!(attentions(&rewritten.graph), wanted, "{}", rewritten.graph);
     }
