@@ -55,13 +55,13 @@ pub fn quantised_products(graph: &mut Graph) -> Result<PassStats, PassError> {
     Ok(stats)
 }
 
-/// A value that is a constant, or conversions, reshapes and arithmetic of constants.
+/// A value that is a constant, or conversions, reshapes, transpositions and arithmetic of constants.
 pub(crate) fn constant(graph: &Graph, value: ValueId) -> Option<TensorData> {
     if let Some(constant) = graph.constant(value) {
         return Some(constant.data.clone());
     }
     let node = plain(graph, value)?;
-    if !matches!(node.op, Op::Cast(_) | Op::Binary(_) | Op::Reshape(_)) {
+    if !matches!(node.op, Op::Cast(_) | Op::Binary(_) | Op::Reshape(_) | Op::Transpose(_)) {
         return None;
     }
     let operands = node.operands.iter().map(|&v| constant(graph, v)).collect::<Option<Vec<_>>>()?;
