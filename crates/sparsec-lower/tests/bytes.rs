@@ -165,3 +165,29 @@ fn convolutions_without_a_kernel_of_their_own() {
         assert!(names.iter().all(|name| name.contains("conv_plain")), "{names:?}");
     }
 }
+
+#[test]
+fn convolutions_of_floats_store_bytes() {
+    for (shape, x, groups, format) in [
+        ([40, 33, 3, 3], "1, 33, 14, 17", 1, "dense"),
+        ([13, 6, 3, 3], "2, 6, 7, w", 1, "csr"),
+        ([16, 8, 1, 1], "1, 8, 5, 9", 1, "bsr<4,1>"),
+        ([12, 8, 5, 5], "1, 8, 9, 20", 1, "hyb<16,1,4>"),
+        ([8, 1, 3, 3], "1, 8, 9, 19", 8, "dense"),
+    ] {
+        // Integers, so that no order of a sum moves it across a step of the result.
+        let value = |i: usize| format!("{}.0", if i.is_multiple_of(3) { 0 } else { (i * 37 % 5) as i64 - 2 });
+        let values: Vec<String> = (0..shape.iter().product()).map(value).collect();
+        let text = format!(
+            r#"graph @g {{
+  input %0 "x": u8[{x}]
+  const %1 "w" = f32{shape:?} {{{}}}
+  %2 = cast f32 (%0)
+  %3 = conv (%2, %1) strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups {groups} epilogue u8(max(0.0, min(255.0, floor(add(mul(acc, 0.0625), 100.03125))))) () format {format}
+  output "y" = %3
+}}"#,
+            values.join(", ")
+        );
+        check(&text, if x.contains('w') { &[("w", 21)] } else { &[] });
+    }
+}

@@ -156,7 +156,9 @@ fn fuse_epilogue(egraph: &mut EGraph, class: Id, info: &OpInfo, operands: &[Id])
         }
         let anchors: Vec<(OpInfo, Vec<Id>)> = ops_of(egraph, x)
             .filter(|(_, info, _)| matches!(info.op, Op::Contract(_) | Op::Conv(_)) && info.format.is_none())
-            .filter(|(_, _, operands)| same_type || is_byte_weight(egraph, operands))
+            .filter(|(_, info, operands)| {
+                same_type || is_byte_weight(egraph, operands) || to_bytes(egraph, (class, info, operands))
+            })
             .map(|(_, info, operands)| (info.clone(), operands.to_vec()))
             .collect();
         for (anchor, inputs) in anchors {
@@ -177,6 +179,15 @@ fn is_byte_weight(egraph: &EGraph, operands: &[Id]) -> bool {
         (Some(DType::U8), Some(DType::I8 | DType::I16)) => is_constant(1),
         _ => false,
     }
+}
+
+/// Whether this is a convolution of floats with a constant weight, and what follows makes bytes of its result: those kernels store
+/// whatever comes out of their epilogue, too.
+fn to_bytes(egraph: &EGraph, (class, info, operands): (Id, &OpInfo, &[Id])) -> bool {
+    let dtype = |id: Id| egraph[id].data.ty.as_ref().map(|ty| ty.dtype);
+    let (Op::Conv(attrs), &[x, w, ..]) = (&info.op, operands) else { return false };
+    let floats = dtype(x) == Some(DType::F32) && dtype(w) == Some(DType::F32) && egraph[w].data.constant.is_some();
+    floats && attrs.strides.len() <= 2 && matches!(dtype(class), Some(DType::U8 | DType::I8))
 }
 
 /// The anchor with `body` behind its epilogue, where operand `index` of the body is the anchor's result.
