@@ -278,16 +278,37 @@ impl<'c> Body<'_, 'c> {
         let var = b.build_phi(self.cx.i64(), &self.var_name(l.var))?;
         let current = var.as_basic_value().into_int_value();
         self.bind(l.var, Value::index(current))?;
+        // A group of iterations is run as one, as far as it lies in the range of this call.
+        let together =
+            l.until.map(|until| Ok::<_, EmitError>((until, self.group_end(l, current, end)?))).transpose()?;
+        if let Some((until, group_end)) = together {
+            self.bind(until, Value::index(group_end))?;
+        }
         self.block(&l.body)?;
 
         let b = &self.cx.builder;
-        let next = b.build_int_nsw_add(current, self.cx.int(l.step), "")?;
+        let next = match together {
+            Some((_, group_end)) => group_end,
+            None => b.build_int_nsw_add(current, self.cx.int(l.step), "")?,
+        };
         let again = b.build_int_compare(IntPredicate::SLT, next, end, "")?;
         let latch = b.get_insert_block().ok_or_else(|| EmitError::Llvm("no block".to_owned()))?;
         var.add_incoming(&[(&start, before), (&next, latch)]);
         b.build_conditional_branch(again, body, after)?;
         b.position_at_end(after);
         Ok(())
+    }
+
+    /// Where the group of iteration `current` ends, `end` at most.
+    fn group_end(&mut self, l: &For, current: IntValue<'c>, end: IntValue<'c>) -> Emit<IntValue<'c>> {
+        let start = self.expr(&l.start)?.i64()?;
+        let (b, step) = (&self.cx.builder, self.cx.int(l.step));
+        let passed = b.build_int_nsw_sub(current, start, "")?;
+        let of_group = b.build_int_unsigned_rem(passed, step, "")?;
+        let first = b.build_int_nsw_sub(current, of_group, "")?;
+        let next = b.build_int_nsw_add(first, step, "")?;
+        let is_less = b.build_int_compare(IntPredicate::SLT, next, end, "")?;
+        Ok(b.build_select(is_less, next, end, "")?.into_int_value())
     }
 
     fn var_name(&self, var: VarId) -> String {

@@ -77,6 +77,36 @@ fn register_tiled_matmul() {
     }
 }
 
+#[test]
+fn groups_of_iterations_run_together_as_far_as_a_thread_has_them() {
+    const N: i64 = 100;
+    const GROUP: i64 = 7;
+    let mut b = Build::new("groups");
+    let y = b.buffer("y", Scalar::I64, BufferKind::Output, N);
+    let (first, last, j) = (b.var("first"), b.var("last"), b.var("j"));
+    let both = mul(first.into(), Expr::int(1000)) + Expr::from(last);
+    let store = Stmt::Store(access(y, j.into(), 1), both);
+    let each = for_loop(LoopKind::Serial, j, last, 1, vec![store]);
+    let Stmt::For(each) = each else { unreachable!("a loop") };
+    let each = Stmt::For(sparsec_tir::For { start: first.into(), ..each });
+    let Stmt::For(groups) = for_loop(LoopKind::Parallel, first, N, GROUP, vec![each]) else { unreachable!("a loop") };
+    b.kernel.body = vec![Stmt::For(sparsec_tir::For { until: Some(last), ..groups })];
+    let program = program(b.kernel, &[]);
+    // Alone, the calling thread has all of them.
+    let whole: Vec<i64> = (0..N).map(|j| j / GROUP * GROUP * 1000 + (j / GROUP * GROUP + GROUP).min(N)).collect();
+    assert_eq!(run::<i64>(&program, &[]), whole);
+    let (mut model, _dir) = open(&program);
+    model.set_threads(3).expect("threads");
+    for _ in 0..50 {
+        let outputs = model.run(&[]).expect("runs");
+        let ranges = outputs[0].as_slice::<i64>().expect("i64");
+        for (j, range) in (0..N).zip(ranges) {
+            let (first, last) = (range / 1000, range % 1000);
+            assert!(first <= j && j < last && first / GROUP == (last - 1) / GROUP, "{j} in {first}..{last}");
+        }
+    }
+}
+
 /// A program that stores one expression of `lanes` lanes, given the first elements of its inputs.
 fn pointwise(inputs: &[Scalar], lanes: u16, out: Scalar, f: impl FnOnce(&[Expr]) -> Expr) -> sparsec_tir::Program {
     let mut b = Build::new("pointwise");

@@ -133,9 +133,20 @@ impl KernelBuilder {
     ) -> Expr {
         let var = self.var(name, Type::INDEX);
         let (start, end) = range;
-        self.open.push(For { kind, var, start, end, step, active, body: Vec::new() });
+        self.open.push(For { kind, var, start, end, step, until: None, active, body: Vec::new() });
         self.blocks.push(Vec::new());
         Expr::Var(var)
+    }
+
+    /// Opens a parallel loop over `0..end`, in groups of `group` iterations that the body may run together: those from the first
+    /// expression to the second one. See [`For::until`].
+    pub fn begin_groups(&mut self, [first, until]: [&str; 2], end: Expr, group: i64) -> [Expr; 2] {
+        let var = self.begin_loop(LoopKind::Parallel, first, (Expr::int(0), end), group, None);
+        let until = self.var(until, Type::INDEX);
+        if let Some(open) = self.open.last_mut() {
+            open.until = Some(until);
+        }
+        [var, Expr::Var(until)]
     }
 
     /// Closes the innermost open loop.

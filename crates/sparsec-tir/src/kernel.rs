@@ -155,8 +155,11 @@ pub struct For {
     pub start: Expr,
     /// Exclusive bound.
     pub end: Expr,
-    /// Positive increment; 1 for parallel, unrolled and vector loops.
+    /// Positive increment; 1 for unrolled and vector loops, and for parallel ones whose iterations stand alone.
     pub step: i64,
+    /// Parallel loops of a larger step only: the body runs the iterations from `var` to this variable, which belong to one group of
+    /// `step`, counted from `start`. In how many pieces a group is run is up to who runs the loop.
+    pub until: Option<VarId>,
     /// Vector loops only: loads and stores that vary with the variable touch memory only in lanes below this count.
     pub active: Option<Expr>,
     /// The body.

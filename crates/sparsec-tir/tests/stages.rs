@@ -189,6 +189,26 @@ fn errors_name_kernel_buffer_and_index() {
 }
 
 #[test]
+fn groups_of_iterations_run_whole_or_in_pieces() {
+    let text = "\
+kernel k flat (n) {
+  output y: i64[n]
+  parallel i in 0..n step 3 until last {
+    for j in i..last {
+      y[j] = last - i
+    }
+  }
+}
+";
+    let kernel = parse_kernel(text).unwrap();
+    assert_eq!(print_kernel(&kernel), text);
+    verify_flat(&kernel).unwrap();
+    let mut y = [BufferData::zeros(Scalar::I64, 8)];
+    run_kernel(&kernel, &[8], &mut y).unwrap();
+    assert_eq!(y[0].to_f64(), [3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
+}
+
+#[test]
 fn scratch_is_undefined_at_the_start() {
     let text = "kernel k flat () { output y: f32[2] scratch s: f32[1] parallel i in 0..2 {
         if i < 1 { s[0] = 1.0 } y[i] = s[0] } }";

@@ -104,6 +104,9 @@ fn types() {
 fn loops() {
     position("for i in 0..4 step 0 { }", "step is not allowed");
     position("unroll i in 0..4 step 2 { }", "step is not allowed");
+    position("parallel i in 0..4 step 2 { }", "step is not allowed");
+    position("for i in 0..4 step 2 until e { }", "only iterations of parallel loops form groups");
+    position("parallel i in 0..4 step 2 until i { }", "already defined here");
     position("for i in 0..4 active 2 { }", "only vector loops have an active count");
     position("parallel i in 0..4 { } a[0] = 1.0", "not the only top-level statement");
     position("for j in 0..4 { parallel i in 0..4 { } }", "not the only top-level statement");

@@ -89,6 +89,7 @@ fn kernel(lanes: u16) -> Kernel {
         start: Expr::int(0),
         end: Expr::int(ITERATIONS),
         step: 1,
+        until: None,
         active: None,
         body: (0..UNROLL).flat_map(|_| (0..CHAINS).map(step)).collect(),
     }));

@@ -70,7 +70,7 @@ fn row_kernel(name: &str, f: impl Fn(&dyn Fn(u32) -> Expr) -> Expr, inputs: u32)
     let store_tmp = Stmt::Store(access(inputs + 1, col.clone(), left.clone()), f(&operand));
     let store = Stmt::Store(access(inputs, at.clone(), left.clone()), load(inputs + 1, col.clone(), left.clone()));
     let for_loop = |kind, var, end, step, body| {
-        Stmt::For(For { kind, var: VarId(var), start: Expr::int(0), end, step, active: None, body })
+        Stmt::For(For { kind, var: VarId(var), start: Expr::int(0), end, step, until: None, active: None, body })
     };
     let inner = for_loop(LoopKind::Serial, 1, Expr::int(WIDTH), 8, vec![store_tmp, store]);
     k.body = vec![for_loop(LoopKind::Parallel, 0, Expr::Param(ParamId(0)), 1, vec![inner])];

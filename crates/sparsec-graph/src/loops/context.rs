@@ -57,6 +57,13 @@ impl KernelContext {
         self.builder.end_loop();
     }
 
+    /// `parallel first in 0..end step group until last`: iterations of a group may run together.
+    pub fn groups(&mut self, names: [&str; 2], end: Expr, group: i64, f: impl FnOnce(&mut KernelContext, [Expr; 2])) {
+        let range = self.builder.begin_groups(names, end, group);
+        f(self, range);
+        self.builder.end_loop();
+    }
+
     /// `for name in start..end step step`.
     pub fn serial(&mut self, name: &str, start: Expr, end: Expr, step: i64, f: impl FnOnce(&mut KernelContext, Expr)) {
         let var = self.builder.begin_loop(LoopKind::Serial, name, (start, end), step, None);

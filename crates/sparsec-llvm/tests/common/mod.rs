@@ -59,7 +59,7 @@ pub(crate) fn load(buffer: BufferId, index: Expr, lanes: u16) -> Expr {
 }
 
 pub(crate) fn for_loop(kind: LoopKind, var: VarId, end: impl Into<Expr>, step: i64, body: Vec<Stmt>) -> Stmt {
-    Stmt::For(For { kind, var, start: Expr::int(0), end: end.into(), step, active: None, body })
+    Stmt::For(For { kind, var, start: Expr::int(0), end: end.into(), step, until: None, active: None, body })
 }
 
 pub(crate) fn splat(x: Expr, lanes: u16) -> Expr {

@@ -188,6 +188,11 @@ impl Geometry {
         self.vectors * self.lanes
     }
 
+    /// Vectors of the machine in a tile.
+    pub(crate) fn machine_vectors(&self) -> f64 {
+        self.tile_lanes() as f64 / self.machine_lanes as f64
+    }
+
     /// Vectors of a row of the tile, and how far the second one lies behind the first, where rows are lines.
     pub(crate) fn line_vectors(&self) -> Option<(usize, usize)> {
         let second = self.tile_cols.saturating_sub(HALF);
@@ -420,7 +425,7 @@ impl Geometry {
         const OUTPUTS: usize = 64;
         let batch = extent(problem, 0).unwrap_or(NOMINAL_EXTENT);
         let tasks = batch * self.tiles(problem);
-        let vectors = (self.vectors * self.lanes) as f64 / self.machine_lanes as f64;
+        let vectors = self.machine_vectors();
         let products = problem.m as f64 * problem.k() as f64 * problem.density * vectors;
         let affordable = 1.0 + products / (16.0 * self.pack_cycles(problem)).max(1.0);
         let shares = TASKS.div_ceil(tasks).min(affordable as usize).min(problem.m / OUTPUTS).max(1);
@@ -453,7 +458,7 @@ impl Geometry {
         const ROW: f64 = 8.0;
         let entries = problem.k() as f64 * problem.density;
         let multiply = if self.has_halves() { MULTIPLY * HALVES } else { MULTIPLY };
-        let vectors = (self.vectors * self.lanes) as f64 / self.machine_lanes as f64;
+        let vectors = self.machine_vectors();
         let partial = match self.parts(problem) {
             1 => 0.0,
             parts => parts as f64 * vectors * PARTIAL,

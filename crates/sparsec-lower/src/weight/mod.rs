@@ -5,6 +5,7 @@ mod bytes;
 mod dense;
 mod depthwise;
 mod geometry;
+mod level;
 mod matrix;
 mod nm;
 mod outputs;

@@ -12,6 +12,8 @@
 //! row 8   . d e . . . f .      single: b of row 3 beside e of row 8
 //! ```
 
+use crate::weight::level::level;
+
 /// How many candidates a row looks at; twice as many share 5 % more columns.
 const CANDIDATES: usize = 128;
 
@@ -96,6 +98,13 @@ impl Group {
         Group { pairs, shared, single }
     }
 
+    /// Takes shared columns of each pair for single entries, until `count` are left.
+    pub(crate) fn keep_shared(&mut self, count: usize) {
+        self.pairs.iter_mut().for_each(|p| p.keep_shared(count));
+        self.shared = count.min(self.shared);
+        self.single = self.pairs.iter().map(Pair::singles).max().unwrap_or(0).max(self.single);
+    }
+
     /// Row numbers.
     pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
         self.pairs.iter().flat_map(|p| p.rows)
@@ -120,7 +129,7 @@ impl Group {
     }
 }
 
-/// The groups of `in_flight` pairs of a partition, those of equal counts one after the other.
+/// The groups of a partition, those of equal counts one after the other: of `in_flight` pairs, for tiles of so many `vectors`.
 ///
 /// `weight` is row-major with `k` columns, the partition its columns `range` of the rows `members`. Rows without a nonzero
 /// there are left out unless `all` are wanted. The number of rows of the weight stands for a row that does not exist.
@@ -128,7 +137,7 @@ pub(crate) fn groups_of(
     (weight, k): (&[f32], usize),
     members: &[usize],
     range: std::ops::Range<usize>,
-    in_flight: usize,
+    (in_flight, vectors): (usize, f64),
     all: bool,
 ) -> Vec<Group> {
     let words = range.len().div_ceil(64).max(1);
@@ -163,7 +172,7 @@ pub(crate) fn groups_of(
         group.resize_with(in_flight, || Pair { rows: [dummy; 2], ..Pair::default() });
         groups.push(Group::of(group));
     }
-    groups.sort_by_key(|g| (g.shared + g.single, g.shared));
+    level(&mut groups, in_flight, vectors);
     groups
 }
 
@@ -247,7 +256,7 @@ mod tests {
             let expected: Vec<f32> =
                 w.chunks_exact(k).map(|line| line.iter().zip(&x).map(|(a, b)| a * b).sum()).collect();
             for in_flight in [1, 2, 4] {
-                let groups = groups_of((&w, k), &Vec::from_iter(0..m), 0..k, in_flight, true);
+                let groups = groups_of((&w, k), &Vec::from_iter(0..m), 0..k, (in_flight, 4.0), true);
                 for (a, b) in multiply(&groups, &x, m).iter().zip(&expected) {
                     assert!((a - b).abs() <= 1e-5 * b.abs(), "{m}x{k} every {every}, {in_flight} in flight");
                 }
@@ -275,14 +284,14 @@ mod tests {
     #[test]
     fn rows_that_share_columns_find_each_other() {
         let w = [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0];
-        let groups = groups_of((&w, 4), &[0, 1, 2, 3], 0..4, 1, true);
+        let groups = groups_of((&w, 4), &[0, 1, 2, 3], 0..4, (1, 4.0), true);
         assert_eq!(groups.iter().map(|g| (g.shared, g.single)).collect::<Vec<_>>(), [(2, 0), (2, 0)]);
     }
 
     #[test]
     fn empty_rows_are_left_out_where_nobody_wants_them() {
         let w = [0.0, 0.0, 1.0, 0.0];
-        assert_eq!(groups_of((&w, 2), &[0, 1], 0..2, 1, false).len(), 1);
-        assert_eq!(groups_of((&w, 2), &[0, 1], 1..2, 1, false).len(), 0);
+        assert_eq!(groups_of((&w, 2), &[0, 1], 0..2, (1, 4.0), false).len(), 1);
+        assert_eq!(groups_of((&w, 2), &[0, 1], 1..2, (1, 4.0), false).len(), 0);
     }
 }

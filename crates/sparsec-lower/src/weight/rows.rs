@@ -5,9 +5,9 @@
 //! registers for the whole length.
 //!
 //! ```text
-//! parallel tile, share of the outputs:
+//! parallel tile, shares of the outputs:
 //!   for part:                     pack the part's channels of X
-//!     for bucket of part:         pairs with equally many shared and single entries
+//!     for bucket of part, shares: pairs with equally many shared and single entries
 //!       for group of bucket:      P pairs
 //!         acc[r, t] = first part ? 0 : partial[row[r], t]
 //!         for e in 0..shared:     x = window[offset + t];  acc[a, t] += value_a * x;  acc[b, t] += value_b * x
@@ -34,7 +34,7 @@ use crate::weight::tile::{declare, for_each_share, pack_window};
 /// Sums in flight that hide the latency of a multiply-add (4 cycles on 2 pipes).
 pub(crate) const CHAINS: usize = 8;
 
-/// Words of the table of partitions, one after the other in each share of the outputs: first channel, channels, first bucket, end of buckets.
+/// Words of the table of partitions, of each share of the outputs in turn: first channel, channels, first bucket, end of buckets.
 const PART_WORDS: i64 = 4;
 /// Words of the table of buckets: shared steps, single steps, first group, end of groups, first offset, first value.
 const BUCKET_WORDS: i64 = 6;
@@ -80,11 +80,11 @@ impl Stream {
         let mut s = Stream::default();
         let parts = g.parts(p);
         let shares = deal(&dense, p.k(), g.shares(p));
-        for (members, part) in shares.iter().flat_map(|members| (0..parts).map(move |part| (members, part))) {
+        for (part, members) in (0..parts).flat_map(|part| shares.iter().map(move |members| (part, members))) {
             let range = part * part_cols..((part + 1) * part_cols).min(p.k());
             let channels = range.len() / p.kernel_size();
             let all = part == 0 || part + 1 == parts;
-            let groups = groups_of((&dense, p.k()), members, range, in_flight, all);
+            let groups = groups_of((&dense, p.k()), members, range, (in_flight, g.machine_vectors()), all);
             let first_bucket = s.buckets.len() as i32 / BUCKET_WORDS as i32;
             for bucket in groups.chunk_by(|a, b| (a.shared, a.single) == (b.shared, b.single)) {
                 let first_group = (s.rows.len() / height) as i32;
@@ -155,13 +155,15 @@ fn build(p: &WeightProblem, g: &Geometry, in_flight: usize, stream: Stream) -> M
     let offset = |c: &mut Context, at: Expr| c.bind_index("offset", word(offsets_id, at));
     let values_of = |c: &mut Context, at: &Expr| values_from(c, values_id, at, (height, g.lanes));
 
-    for_each_share(&mut c, p, g, shares, |c, tile, share| {
+    for_each_share(&mut c, p, g, shares, |c, tile, [first_share, last_share]| {
         c.serial("part", Expr::int(0), Expr::int(parts), 1, |c, part| {
-            let at = (share * Expr::int(parts) + part.clone()) * Expr::int(PART_WORDS);
+            // Shares differ in their buckets only, and those of a part lie one behind the other.
+            let words_of = |share: Expr| (part.clone() * Expr::int(shares as i64) + share) * Expr::int(PART_WORDS);
+            let at = words_of(first_share);
             let first_channel = named(c, "first_channel", parts_id, &at, 0);
             let channels = named(c, "channels", parts_id, &at, 1);
             let first_bucket = named(c, "first_bucket", parts_id, &at, 2);
-            let last_bucket = named(c, "last_bucket", parts_id, &at, 3);
+            let last_bucket = named(c, "last_bucket", parts_id, &words_of(last_share - Expr::int(1)), 3);
             pack_window(c, (p, g, &buffers), &tile, (first_channel, channels));
             c.serial("bucket", first_bucket, last_bucket, 1, |c, bucket| {
                 let at = bucket * Expr::int(BUCKET_WORDS);

@@ -66,13 +66,14 @@ pub(crate) fn for_each_tile(c: &mut Context, p: &WeightProblem, g: &Geometry, f:
     for_each_share(c, p, g, 1, |c, tile, _| f(c, tile));
 }
 
-/// The parallel loop over all tiles, each in several shares of the outputs.
+/// The parallel loop over all tiles, each in several shares of the outputs. `f` gets the shares that it is to compute, the
+/// first one and the end: a thread that has several packs the window once for all of them.
 pub(crate) fn for_each_share(
     c: &mut Context,
     p: &WeightProblem,
     g: &Geometry,
     shares: usize,
-    f: impl FnOnce(&mut Context, Tile, Expr),
+    f: impl FnOnce(&mut Context, Tile, [Expr; 2]),
 ) {
     let tiles_h = p.y.shape[2].ceil_div(&Dim::constant(g.tile_rows as i64));
     let tiles_w = p.y.shape[3].ceil_div(&Dim::constant(g.tile_cols as i64));
@@ -80,14 +81,7 @@ pub(crate) fn for_each_share(
     let tasks = c.dim(&(p.y.shape[0].clone() * per_image.clone() * Dim::constant(shares as i64)));
     let (single, flat) = (p.y.shape[0].is(1), tiles_h.is(1));
     let (per_image, tiles_w) = (c.dim(&per_image), c.dim(&tiles_w));
-    c.parallel("task", tasks, |c, task| {
-        let (task, share) = if shares == 1 {
-            (task, Expr::int(0))
-        } else {
-            let each = Expr::int(shares as i64);
-            let share = c.bind_index("share", task.clone().rem(each.clone()));
-            (c.bind_index("place", task.floor_div(each)), share)
-        };
+    let run = |c: &mut Context, task: Expr, shares: [Expr; 2]| {
         let (batch, tile) = if single {
             (Expr::int(0), task)
         } else {
@@ -100,7 +94,18 @@ pub(crate) fn for_each_share(
             let row = c.bind_index("row", tile.clone().floor_div(tiles_w.clone()) * Expr::int(g.tile_rows as i64));
             (row, c.bind_index("col", tile.rem(tiles_w) * Expr::int(g.tile_cols as i64)))
         };
-        f(c, Tile { batch, row, col }, share);
+        f(c, Tile { batch, row, col }, shares);
+    };
+    if shares == 1 {
+        c.parallel("task", tasks, |c, task| run(c, task, [Expr::int(0), Expr::int(1)]));
+        return;
+    }
+    let each = Expr::int(shares as i64);
+    c.groups(["task", "last_task"], tasks, shares as i64, |c, [task, last]| {
+        let place = c.bind_index("place", task.clone().floor_div(each.clone()));
+        let first = c.bind_index("first_share", task.clone().rem(each));
+        let last = c.bind_index("last_share", first.clone() + (last - task));
+        run(c, place, [first, last]);
     });
 }
 

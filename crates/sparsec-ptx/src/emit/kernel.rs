@@ -164,7 +164,7 @@ fn warp_number(code: &mut Code, warps: u32, parallel: bool) -> Warp {
     Warp { in_block, wide }
 }
 
-/// The warp's iteration of the parallel loop, if there is one for it.
+/// The warp's iteration of the parallel loop, if there is one for it. Iterations that may run together don't: a GPU wants tasks.
 fn iterate(body: &mut Body<'_>, l: &For, warp: &Warp) -> Emit<()> {
     body.code.comment(format!("parallel {}", body.var_name(l.var)));
     let (start, end) = (body.expr(&l.start)?, body.expr(&l.end)?);
@@ -177,6 +177,10 @@ fn iterate(body: &mut Body<'_>, l: &For, warp: &Warp) -> Emit<()> {
         let number = body.code.extend(Type::U32, Type::U64, warp.wide);
         leave_unless_below(body, Type::S32, number, Operand::Int(end));
         body.bind(l.var, Value::narrow(number, (0, end - 1)))?;
+        if let Some(until) = l.until {
+            let next = body.code.binary(BinaryOp::Add, Type::S32, number, Operand::Int(1));
+            body.bind(until, Value::narrow(next, (1, end)))?;
+        }
         return body.block(&l.body);
     }
     let (start, end) = (body.code.widen(&start), body.code.widen(&end));
@@ -186,6 +190,10 @@ fn iterate(body: &mut Body<'_>, l: &For, warp: &Warp) -> Emit<()> {
     };
     leave_unless_below(body, Type::S64, number, end.first());
     body.bind(l.var, Value::new(IrType::INDEX, vec![number]))?;
+    if let Some(until) = l.until {
+        let next = body.code.binary(BinaryOp::Add, Type::S64, number, Operand::Int(1));
+        body.bind(until, Value::new(IrType::INDEX, vec![next]))?;
+    }
     body.block(&l.body)
 }
 

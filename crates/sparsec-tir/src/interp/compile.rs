@@ -79,7 +79,13 @@ impl<'k> Compiler<'k> {
                 let var = self.slot(l.var)?;
                 let body = self.block(&l.body, false)?;
                 let poison = top && l.kind == LoopKind::Parallel;
-                out.push(Code::For { var, start, end, step: l.step, poison, body });
+                match l.until {
+                    Some(until) => {
+                        let until = self.slot(until)?;
+                        out.push(Code::Groups { var, until, start, end, size: l.step, poison, body });
+                    }
+                    None => out.push(Code::For { var, start, end, step: l.step, poison, body }),
+                }
             }
             Stmt::Let(v, e) => {
                 let declared = self.declared(*v)?;

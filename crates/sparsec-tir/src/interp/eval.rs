@@ -130,12 +130,7 @@ impl<'a> Machine<'a> {
                 let (mut i, end) = (self.int(start)?, self.int(end)?);
                 while i < end {
                     if *poison {
-                        self.poison_registers();
-                        for (b, bound) in self.kernel.buffers.iter().zip(&mut self.buffers) {
-                            if b.kind == BufferKind::Scratch {
-                                bound.data.poison();
-                            }
-                        }
+                        self.poison();
                     }
                     self.vars[*var] = i as u64;
                     self.run(body)?;
@@ -143,6 +138,22 @@ impl<'a> Machine<'a> {
                         Some(next) => next,
                         None => break,
                     };
+                }
+            }
+            Code::Groups { var, until, start, end, size, poison, body } => {
+                let (start, end) = (self.int(start)?, self.int(end)?);
+                let mut i = start;
+                while i < end {
+                    // Both ways of running a group must do: every other one is run iteration by iteration.
+                    let group = (i - start) / size;
+                    let next = start.saturating_add((group + 1).saturating_mul(*size)).min(end);
+                    let next = if group % 2 == 0 { next } else { i + 1 };
+                    if *poison {
+                        self.poison();
+                    }
+                    (self.vars[*var], self.vars[*until]) = (i as u64, next as u64);
+                    self.run(body)?;
+                    i = next;
                 }
             }
             Code::Vector { lanes, active, body } => {
@@ -184,6 +195,16 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What an iteration of a parallel loop finds in registers and scratch memory.
+    fn poison(&mut self) {
+        self.poison_registers();
+        for (b, bound) in self.kernel.buffers.iter().zip(&mut self.buffers) {
+            if b.kind == BufferKind::Scratch {
+                bound.data.poison();
+            }
+        }
     }
 
     /// A statement of a vector loop, for all lanes.

@@ -71,6 +71,16 @@ pub(super) enum Code {
         poison: bool,
         body: Vec<Code>,
     },
+    /// A parallel loop whose iterations form groups of `size`.
+    Groups {
+        var: usize,
+        until: usize,
+        start: Node,
+        end: Node,
+        size: i64,
+        poison: bool,
+        body: Vec<Code>,
+    },
     Vector {
         lanes: usize,
         active: Option<Node>,

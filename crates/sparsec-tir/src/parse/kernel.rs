@@ -231,8 +231,14 @@ impl Parser {
         let step = if self.eat_word("step") { self.small()? } else { 1 };
         let active = if self.eat_word("active") { Some(self.expr(&r.scope)?) } else { None };
         let var = self.define(r, name, Type::INDEX)?;
+        let until = if self.eat_word("until") {
+            let name = self.name()?;
+            Some(self.define(r, name, Type::INDEX)?)
+        } else {
+            None
+        };
         self.expect("{")?;
         let body = self.block(r)?;
-        Ok(For { kind, var, start, end, step, active, body })
+        Ok(For { kind, var, start, end, step, until, active, body })
     }
 }

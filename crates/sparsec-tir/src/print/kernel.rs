@@ -37,6 +37,7 @@ fn defined_vars(body: &[Stmt], out: &mut Vec<VarId>) {
         match stmt {
             Stmt::For(l) => {
                 out.push(l.var);
+                out.extend(l.until);
                 defined_vars(&l.body, out);
             }
             Stmt::Let(v, _) => out.push(*v),
@@ -135,6 +136,9 @@ fn loop_header(kernel: &Kernel, l: &For) -> String {
     }
     if let Some(active) = &l.active {
         text += &format!(" active {}", expr_text(kernel, active));
+    }
+    if let Some(until) = l.until {
+        text += &format!(" until {}", expr_text(kernel, &Expr::Var(until)));
     }
     text + " {"
 }

@@ -232,8 +232,13 @@ impl Verifier<'_> {
         self.typed(place, &l.end, Type::INDEX);
         let ty = self.kernel.vars.get(l.var.index()).map(|v| v.ty);
         self.errors.check(ty == Some(Type::INDEX), place, "the loop variable is no i64");
-        let unit = l.kind == LoopKind::Serial;
-        self.errors.check(l.step == 1 || (unit && l.step > 1), place, "the step is not allowed");
+        let steps = l.kind == LoopKind::Serial || l.until.is_some();
+        self.errors.check(l.step == 1 || (steps && l.step > 1), place, "the step is not allowed");
+        if let Some(until) = l.until {
+            self.errors.check(l.kind == LoopKind::Parallel, place, "only iterations of parallel loops form groups");
+            let ty = self.kernel.vars.get(until.index()).map(|v| v.ty);
+            self.errors.check(ty == Some(Type::INDEX), place, "the end of a group is no i64");
+        }
         if let Some(active) = &l.active {
             self.errors.check(l.kind == LoopKind::Vector, place, "only vector loops have an active count");
             self.typed(place, active, Type::INDEX);
@@ -259,6 +264,9 @@ impl Verifier<'_> {
             self.vector = l.end.as_int().and_then(|n| u16::try_from(n).ok()).or(outer);
         }
         self.define(place, l.var);
+        if let Some(until) = l.until {
+            self.define(place, until);
+        }
         if l.kind == LoopKind::Unroll {
             self.unrolled.push(l.var);
         }
