@@ -199,6 +199,9 @@ impl<'c> Body<'_, 'c> {
                 let active = self.active(access)?;
                 self.cx.store(value, base, index, active)
             }
+            Stmt::Barrier | Stmt::CopyAsync(..) | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {
+                invalid("a statement of a team of warps, on a CPU")
+            }
             Stmt::Product(_) | Stmt::SaveTile(..) => invalid("a matrix product of a warp, on a CPU"),
             Stmt::Prefetch(access) => {
                 let (scalar, base, index) = self.place(access)?;
@@ -235,6 +238,7 @@ impl<'c> Body<'_, 'c> {
         let start = self.expr(&l.start)?;
         match l.kind {
             LoopKind::Vector => invalid("a vector loop in flat code"),
+            LoopKind::Warps => invalid("a team of warps, on a CPU"),
             LoopKind::Parallel => {
                 let start = start.i64()?;
                 let from = self.cx.builder.build_int_nsw_add(start, self.begin, "")?;

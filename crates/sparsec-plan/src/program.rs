@@ -126,7 +126,7 @@ impl Maker<'_> {
 
     fn kernel(&self, kernel: &sparsec_tir::Kernel, facts: &FunctionFacts) -> Result<plan::Kernel, PlanError> {
         let mut buffers = Vec::new();
-        for buffer in kernel.buffers.iter().filter(|b| b.kind != BufferKind::Scratch) {
+        for buffer in kernel.buffers.iter().filter(|b| b.kind.is_given()) {
             let mut bytes = Expression::Int(buffer.elem.size() as i64);
             for extent in &buffer.shape {
                 let extent = Expression::binary(Operator::Max, self.expression(extent)?, Expression::Int(0));

@@ -171,6 +171,13 @@ impl KernelBuilder {
         self.end_loop();
     }
 
+    /// `warps name in 0..count`.
+    pub fn warps(&mut self, name: &str, count: u32, f: impl FnOnce(&mut Self, Expr)) {
+        let var = self.begin_loop(LoopKind::Warps, name, (Expr::int(0), Expr::int(i64::from(count))), 1, None);
+        f(self, var);
+        self.end_loop();
+    }
+
     /// `unroll name in 0..end`.
     pub fn unroll(&mut self, name: &str, end: u32, f: impl FnOnce(&mut Self, Expr)) {
         let var = self.begin_loop(LoopKind::Unroll, name, (Expr::int(0), Expr::int(i64::from(end))), 1, None);

@@ -66,8 +66,11 @@ pub enum BufferKind {
     Input,
     /// Written, and possibly read back, by this kernel; given by the caller.
     Output,
-    /// Memory of one worker for the time of one kernel call; contents undefined at the start.
+    /// Memory of one worker for the time of one kernel call; contents undefined at the start. In a `warps` loop each warp has its own.
     Scratch,
+    /// Memory that the warps of a `warps` loop share for one iteration of the parallel loop; contents undefined at the start. What is
+    /// written there may be read, also by the warp that wrote it, behind the next barrier.
+    Team,
 }
 
 impl BufferKind {
@@ -78,7 +81,14 @@ impl BufferKind {
             BufferKind::Input => "input",
             BufferKind::Output => "output",
             BufferKind::Scratch => "scratch",
+            BufferKind::Team => "team",
         }
+    }
+
+    /// Whether the caller gives it; the others are the kernel's own.
+    #[must_use]
+    pub fn is_given(self) -> bool {
+        matches!(self, BufferKind::Input | BufferKind::Output)
     }
 }
 
@@ -125,6 +135,9 @@ pub enum LoopKind {
     Serial,
     /// In any order, on any worker. At most one per kernel: it is then the kernel's only top-level statement.
     Parallel,
+    /// The team of warps that do an iteration of the parallel loop together, each with registers and scratch of its own. It stands
+    /// in the parallel loop beside `let`s and comments only. GPUs only.
+    Warps,
     /// Copied out for each value of the variable; bounds are constants (or variables of outer `unroll` loops).
     Unroll,
     /// Stage II only: the iterations are the lanes of vectors. Starts at 0, the end is a constant power of two.
@@ -138,6 +151,7 @@ impl LoopKind {
         match self {
             LoopKind::Serial => "for",
             LoopKind::Parallel => "parallel",
+            LoopKind::Warps => "warps",
             LoopKind::Unroll => "unroll",
             LoopKind::Vector => "vector",
         }
@@ -183,6 +197,16 @@ pub enum Stmt {
     Product(Box<crate::Product>),
     /// Writes such sums to memory.
     SaveTile(crate::Tile, crate::RegisterId, Vec<Expr>),
+    /// All warps of a team wait here for each other; what they wrote to team buffers before can be read behind it.
+    Barrier,
+    /// Begins to copy 512 bytes of an input, 16 for each lane of the warp, to a team buffer: first where to, then where from. Lanes
+    /// whose first element is not below the active count copy nothing. It is done once [`Stmt::AwaitCopies`] says so; others of the
+    /// team see it behind the next barrier.
+    CopyAsync(Access, Access),
+    /// The copies that this warp began since the last one are a group.
+    CommitCopies,
+    /// Waits until at most so many of this warp's groups of copies are not done.
+    AwaitCopies(u32),
     /// Hints that the memory there will be read soon. May lie outside the buffer.
     Prefetch(Access),
     /// A remark for the reader.
@@ -233,6 +257,16 @@ impl Kernel {
             [Stmt::For(l)] if l.kind == LoopKind::Parallel => Some(l),
             _ => None,
         }
+    }
+
+    /// How many warps do an iteration of the parallel loop together, where it has a `warps` loop.
+    #[must_use]
+    pub fn team(&self) -> Option<u32> {
+        let warps = |s: &Stmt| match s {
+            Stmt::For(l) if l.kind == LoopKind::Warps => l.end.as_int().and_then(|n| u32::try_from(n).ok()),
+            _ => None,
+        };
+        self.parallel_loop()?.body.iter().find_map(warps)
     }
 
     /// What the factors of its products of matrices are rounded to, where it has any.

@@ -197,7 +197,8 @@ impl Program {
     }
 }
 
-/// Bytes of scratch that one worker needs for a kernel: its scratch buffers in order, each aligned to 64.
+/// Bytes of scratch that one worker needs for a kernel: its scratch buffers in order, each aligned to 64. What a team of warps
+/// shares is not among them: workers of CPUs run no teams.
 #[must_use]
 pub fn kernel_scratch_bytes(kernel: &Kernel) -> u64 {
     kernel

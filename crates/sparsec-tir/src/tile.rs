@@ -1,12 +1,14 @@
 //! Products of small matrices: what tensor cores do.
 //!
-//! A *tile* is a matrix in a buffer: its first element and two distances. [`Stmt::Product`](crate::Stmt::Product) adds the product of
+//! A *tile* is a matrix in a buffer: its first element and two distances, of rows and of columns or, of a left factor that is *blocked*,
+//! of blocks: 8 rows of 16 bytes, one after the other. A fragment of such a factor is read without conflicts of banks. [`Stmt::Product`](crate::Stmt::Product) adds the product of
 //! two tiles to a matrix of 16 x 8 sums that is kept in registers, and [`Stmt::SaveTile`](crate::Stmt::SaveTile) writes that
 //! matrix to memory. Which lane of a warp holds which entry is said nowhere here: it is the backend's business.
 //!
 //! ```text
 //! product.f16 sums[r, t] += values[at] by (16, 1) * window[from] by (72, 1)
 //! product.f16 sums[r, t] += values[at] by (16, 1) * window[from] by (72, 1) kept places[row]
+//! product.f16 sums[r, t] += values[at] by blocks (64, 128) * window[from] by (72, 1)
 //! save window_of_results[i] by (33, 1) = sums[r, t]
 //! ```
 //!
@@ -86,8 +88,24 @@ pub fn round_to_tf32(x: f32) -> f32 {
 pub struct Tile {
     /// Its first element.
     pub at: Access,
-    /// Distance of rows, then of columns, in elements.
+    /// Distance of rows, then of columns, in elements; of blocks where there are any.
     pub strides: [Expr; 2],
+    /// Whether it consists of blocks: 8 rows of 16 bytes, one after the other. Left factors only.
+    pub blocked: bool,
+}
+
+impl Tile {
+    /// A matrix whose elements have these distances.
+    #[must_use]
+    pub fn new(at: Access, strides: [Expr; 2]) -> Tile {
+        Tile { at, strides, blocked: false }
+    }
+
+    /// A left factor in blocks of 8 rows of 16 bytes, of these distances.
+    #[must_use]
+    pub fn in_blocks(at: Access, strides: [Expr; 2]) -> Tile {
+        Tile { at, strides, blocked: true }
+    }
 }
 
 /// `sums += left * right`.
@@ -125,7 +143,7 @@ impl Tile {
         expr: &mut dyn FnMut(&Expr) -> Result<Expr, E>,
     ) -> Result<Tile, E> {
         let [rows, columns] = &self.strides;
-        Ok(Tile { at: access(&self.at)?, strides: [expr(rows)?, expr(columns)?] })
+        Ok(Tile { at: access(&self.at)?, strides: [expr(rows)?, expr(columns)?], blocked: self.blocked })
     }
 }
 

@@ -64,6 +64,14 @@ impl KernelContext {
         self.builder.end_loop();
     }
 
+    /// `warps name in 0..count`.
+    pub fn warps(&mut self, name: &str, count: u32, f: impl FnOnce(&mut KernelContext, Expr)) {
+        let range = (Expr::int(0), Expr::int(i64::from(count)));
+        let var = self.builder.begin_loop(LoopKind::Warps, name, range, 1, None);
+        f(self, var);
+        self.builder.end_loop();
+    }
+
     /// `for name in start..end step step`.
     pub fn serial(&mut self, name: &str, start: Expr, end: Expr, step: i64, f: impl FnOnce(&mut KernelContext, Expr)) {
         let var = self.builder.begin_loop(LoopKind::Serial, name, (start, end), step, None);

@@ -91,7 +91,7 @@ pub(crate) fn program(kernel: Kernel, params: &[i64]) -> Program {
                 arguments.push((Argument::Output(program.outputs.len() as u32), Expr::int(0)));
                 program.outputs.push(port);
             }
-            BufferKind::Scratch => {}
+            BufferKind::Scratch | BufferKind::Team => {}
         }
     }
     let params = params.iter().map(|p| Expr::int(*p)).collect();

@@ -76,7 +76,7 @@ fn lower_loops(l: &mut Lowering<'_>, id: NodeId, spec: &LoopsSpec) -> Result<(),
         let value = match buffer.kind {
             BufferKind::Input => operands.next(),
             BufferKind::Output => results.next(),
-            BufferKind::Scratch => continue,
+            BufferKind::Scratch | BufferKind::Team => continue,
         };
         let value = value.ok_or_else(|| LowerError::unsupported(node, "its kernel has more buffers"))?;
         places.push(l.place(*value));

@@ -77,6 +77,19 @@ pub(crate) fn lower(
     format: &Format,
     target: &TargetInfo,
 ) -> Option<Multiplication> {
+    let (precision, sparse) = sparse_at(p, weight, format, target)?;
+    let depth = precision.depth() * if sparse { 2 } else { 1 };
+    let part = if precision == Precision::TF32 { 32 } else { 64 };
+    Some(build(p, weight, &Cut { precision, sparse, depth, part, blocks: blocks(p) }))
+}
+
+/// Where tensor cores are asked for and take the weight: at which precision, and whether as 2:4 entries.
+pub(super) fn sparse_at(
+    p: &WeightProblem,
+    weight: &WeightMatrix,
+    format: &Format,
+    target: &TargetInfo,
+) -> Option<(Precision, bool)> {
     let precision = target.precision?;
     let fits = p.rows == Window::POINT && p.cols == Window::POINT && !weight.is_grouped() && p.x.elem == Scalar::F32;
     let sparse = match format {
@@ -86,9 +99,7 @@ pub(crate) fn lower(
         Format::Pruned(kept) if **kept == Format::Dense => false,
         _ => return None,
     };
-    let depth = precision.depth() * if sparse { 2 } else { 1 };
-    let part = if precision == Precision::TF32 { 32 } else { 64 };
-    fits.then(|| build(p, weight, &Cut { precision, sparse, depth, part, blocks: blocks(p) }))
+    fits.then_some((precision, sparse))
 }
 
 /// As many blocks of rows as leave enough tasks; where the number of pixels is not known, all.
@@ -129,13 +140,13 @@ fn places(group: [f32; 4]) -> [usize; 2] {
 }
 
 /// A row of an entry, zeros beyond the weight.
-fn row_of(dense: &[f32], (m, k): (usize, usize), row: usize, column: usize, depth: usize) -> Vec<f32> {
+pub(super) fn row_of(dense: &[f32], (m, k): (usize, usize), row: usize, column: usize, depth: usize) -> Vec<f32> {
     let value = |c: usize| if row < m && c < k { dense[row * k + c] } else { 0.0 };
     (column..column + depth).map(value).collect()
 }
 
 /// The values of a row that are stored, and which ones of each four these are.
-fn stored(row: &[f32], sparse: bool) -> (Vec<f32>, u32) {
+pub(super) fn stored(row: &[f32], sparse: bool) -> (Vec<f32>, u32) {
     if !sparse {
         return (row.to_vec(), 0);
     }
@@ -149,7 +160,7 @@ fn stored(row: &[f32], sparse: bool) -> (Vec<f32>, u32) {
     (values, word)
 }
 
-fn rounded(precision: Precision, value: f32, bytes: &mut Vec<u8>) {
+pub(super) fn rounded(precision: Precision, value: f32, bytes: &mut Vec<u8>) {
     match precision {
         Precision::F16 => bytes.extend(half::f16::from_f32(value).to_le_bytes()),
         Precision::BF16 => bytes.extend(half::bf16::from_f32(value).to_le_bytes()),
@@ -190,7 +201,7 @@ fn tables(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Vec<Table> {
 }
 
 /// Whether channels, and not pixels, are neighbours in memory.
-fn by_channel(view: &View) -> bool {
+pub(super) fn by_channel(view: &View) -> bool {
     view.strides[1].is(1) && !view.strides[3].is(1)
 }
 
@@ -246,9 +257,8 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
                 c.serial("e", from, to, 1, |c, e| {
                     let step = c.bind_index("step", word(steps, e.clone()));
                     c.unroll("t", tiles as u32, |c, t| {
-                        let tile = |buffer, at: Expr, strides: [i64; 2]| Tile {
-                            at: Access::element(buffer, vec![at]),
-                            strides: strides.map(Expr::int),
+                        let tile = |buffer, at: Expr, strides: [i64; 2]| {
+                            Tile::new(Access::element(buffer, vec![at]), strides.map(Expr::int))
                         };
                         let left = e.clone() * Expr::int((TILE_ROWS * stored) as i64);
                         let right = step * Expr::int(cut.depth as i64 * strides[0])
@@ -269,7 +279,7 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
         for_each_sum(c, cut, |c, b, t| {
             let at = b.clone() * Expr::int(TILE_ROWS as i64 * distances[0])
                 + t.clone() * Expr::int(TILE_COLUMNS as i64 * distances[1]);
-            let to = Tile { at: Access::element(results, vec![at]), strides: distances.map(Expr::int) };
+            let to = Tile::new(Access::element(results, vec![at]), distances.map(Expr::int));
             c.push(Stmt::SaveTile(to, sums, vec![b, t]));
         });
         store(c, p, cut, &activations, &task, (results, result_pitch as i64));

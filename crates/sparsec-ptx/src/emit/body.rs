@@ -12,6 +12,7 @@ use super::error::{Emit, invalid};
 use super::hazard::Touched;
 use super::integer::fold;
 use super::memory::Place;
+use super::team::Loaded;
 use super::value::{Value, class_of, in_type, parts_of};
 use crate::{BinaryOp, CompareOp, Guard, Instruction, Operand, Reg, RegClass, Type};
 
@@ -25,10 +26,20 @@ pub(super) struct Body<'k> {
     vars: Vec<Option<Value>>,
     registers: Vec<Vec<Vec<Reg>>>,
     touched: Touched,
+    /// The number of the warp in its team.
+    team: Option<Value>,
+    /// Fragments in registers that shared memory still has.
+    pub(super) loaded: Loaded,
 }
 
 impl<'k> Body<'k> {
-    pub(super) fn new(kernel: &'k Kernel, mut code: Code, places: Vec<Place>, params: Vec<Value>) -> Body<'k> {
+    pub(super) fn new(
+        kernel: &'k Kernel,
+        mut code: Code,
+        places: Vec<Place>,
+        params: Vec<Value>,
+        team: Option<Value>,
+    ) -> Body<'k> {
         let mut registers = Vec::new();
         for r in &kernel.registers {
             let count: u32 = r.dims.iter().product();
@@ -37,7 +48,17 @@ impl<'k> Body<'k> {
             registers.push((0..count).map(|_| element(&mut code)).collect());
         }
         let vars = vec![None; kernel.vars.len()];
-        Body { kernel, code, places, params, vars, registers, touched: Touched::default() }
+        Body {
+            kernel,
+            code,
+            places,
+            params,
+            vars,
+            registers,
+            touched: Touched::default(),
+            team,
+            loaded: Loaded::default(),
+        }
     }
 
     pub(super) fn block(&mut self, statements: &[Stmt]) -> Emit<()> {
@@ -46,7 +67,9 @@ impl<'k> Body<'k> {
 
     fn scoped(&mut self, statements: &[Stmt]) -> Emit<()> {
         self.code.enter();
+        self.loaded.clear();
         let result = self.block(statements);
+        self.loaded.clear();
         self.code.leave();
         result
     }
@@ -59,6 +82,20 @@ impl<'k> Body<'k> {
             }
             Stmt::Product(p) => self.product(p),
             Stmt::SaveTile(to, r, index) => self.save_tile(to, *r, index),
+            Stmt::Barrier => {
+                self.barrier();
+                Ok(())
+            }
+            Stmt::CopyAsync(to, from) => self.copy(to, from),
+            Stmt::CommitCopies => {
+                self.code.push(Instruction::CpAsyncCommit);
+                Ok(())
+            }
+            Stmt::AwaitCopies(pending) => {
+                self.loaded.clear();
+                self.code.push(Instruction::CpAsyncWait { pending: *pending });
+                Ok(())
+            }
             // The caches of a GPU are too small for guesses about what comes next.
             Stmt::Prefetch(_) => Ok(()),
             Stmt::For(l) => self.for_loop(l),
@@ -164,12 +201,17 @@ impl<'k> Body<'k> {
     }
 
     fn for_loop(&mut self, l: &For) -> Emit<()> {
+        if l.kind == LoopKind::Warps {
+            let Some(warp) = self.team.clone() else { return invalid("a team outside of the parallel loop") };
+            self.bind(l.var, warp)?;
+            return self.block(&l.body);
+        }
         self.before_reading(&l.start);
         self.before_reading(&l.end);
         let (start, end) = (self.expr(&l.start)?, self.expr(&l.end)?);
         match l.kind {
             LoopKind::Vector => invalid("a vector loop in flat code"),
-            LoopKind::Parallel => invalid("a parallel loop within other statements"),
+            LoopKind::Parallel | LoopKind::Warps => invalid("a parallel loop within other statements"),
             LoopKind::Serial => {
                 let end = self.keep(end);
                 self.serial_loop(l, &start, &end)
@@ -258,7 +300,13 @@ impl<'k> Body<'k> {
 
     fn wait(&mut self) {
         self.code.push(Instruction::BarWarpSync { mask: super::code::ALL_LANES });
+        self.waited();
+    }
+
+    /// All lanes have waited for each other.
+    pub(super) fn waited(&mut self) {
         self.touched = Touched::default();
+        self.loaded.clear();
     }
 
     pub(super) fn var_name(&self, var: VarId) -> String {

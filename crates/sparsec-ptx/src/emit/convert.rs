@@ -172,7 +172,7 @@ impl Code {
     }
 
     /// The same bits in a register of another class of this width.
-    fn mov_bits(&mut self, class: RegClass, a: Operand) -> Operand {
+    pub(super) fn mov_bits(&mut self, class: RegClass, a: Operand) -> Operand {
         match a {
             Operand::Reg(r) if r.class == class => a,
             Operand::Reg(_) => {

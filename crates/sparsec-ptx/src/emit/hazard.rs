@@ -3,6 +3,8 @@
 //! Lanes of one warp need not run in step. So between a store and a load of the same buffer, or the other way round, stands a
 //! `bar.warp.sync`, unless one stood there already. So it does between two stores to one buffer, unless they write different
 //! elements, or each element from the same lane. What stores of different iterations write is told by `disjoint.rs`.
+//!
+//! Team buffers are not tracked: the kernel's own barriers order them, for which all lanes of a block wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,6 +120,12 @@ impl Touched {
                 to.at.index.iter().for_each(|i| self.expr(kernel, i));
                 self.store(kernel, to.at.buffer, Spot::anywhere(2));
             }
+            Stmt::CopyAsync(to, from) => {
+                let counts = from.active.as_deref();
+                to.index.iter().chain(&from.index).chain(counts).for_each(|i| self.expr(kernel, i));
+            }
+            // What stands before a barrier is not forgotten here: of a loop it may be what stands behind it in the next iteration.
+            Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {}
             Stmt::Prefetch(_) | Stmt::Comment(_) => {}
         }
     }
@@ -145,5 +153,5 @@ impl Touched {
 }
 
 fn is_tracked(kernel: &Kernel, buffer: BufferId) -> bool {
-    kernel.buffers.get(buffer.index()).is_some_and(|b| b.kind != BufferKind::Input)
+    kernel.buffers.get(buffer.index()).is_some_and(|b| matches!(b.kind, BufferKind::Output | BufferKind::Scratch))
 }

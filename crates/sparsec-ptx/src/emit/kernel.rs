@@ -40,22 +40,25 @@ pub struct KernelInfo {
 pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) -> Emit<KernelInfo> {
     let mut f = Function::new(format!("{prefix}_{}", kernel.name));
     f.comments = std::iter::once(kernel.name.clone()).chain(kernel.comments.iter().cloned()).collect();
-    let scratch = scratch_layout(kernel)?;
-    let fitting = SHARED_BYTES.checked_div(scratch.bytes).unwrap_or(u64::from(WARPS)).min(u64::from(WARPS)) as u32;
-    let (warps, global) = match fitting {
-        0 => (WARPS, true),
-        3 => (2, false),
-        n => (n, false),
-    };
+    let scratch = scratch_layout(kernel, BufferKind::Scratch)?;
+    let shared = scratch_layout(kernel, BufferKind::Team)?;
     let parallel = kernel.parallel_loop();
-    let warps = if parallel.is_some() { warps } else { 1 };
+    let team = kernel.team();
+    let (warps, global) = match team {
+        Some(warps) => (warps, false),
+        None => warps_of_a_block(scratch.bytes, parallel.is_some()),
+    };
+    let shared_bytes = if global { 0 } else { scratch.bytes.saturating_mul(warps.into()).saturating_add(shared.bytes) };
+    if shared_bytes > SHARED_BYTES {
+        return invalid(format!("a block would need {shared_bytes} bytes of shared memory, of {SHARED_BYTES}"));
+    }
     f.max_threads = Some(32 * warps);
     // Else `ptxas` aims at more blocks than it has registers for, and spills.
     f.min_blocks = Some(1);
     let info = KernelInfo {
         name: f.name.clone(),
         threads: 32 * warps,
-        iterations: warps,
+        iterations: if team.is_some() { 1 } else { warps },
         shared_bytes: 0,
         scratch_bytes: if global { scratch.bytes * u64::from(warps) } else { 0 },
     };
@@ -63,6 +66,7 @@ pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) ->
         "{} of 32 lanes a block, {}",
         if warps == 1 { "1 warp".to_owned() } else { format!("{warps} warps") },
         match parallel {
+            Some(l) if team.is_some() => format!("an iteration of `{}` for all", var_name(kernel, l)),
             Some(l) => format!("an iteration of `{}` each", var_name(kernel, l)),
             None => "no parallel loop".to_owned(),
         }
@@ -71,7 +75,7 @@ pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) ->
     for name in &kernel.params {
         f.params.push(Param { name: format!("param_{name}"), ty: Type::S64 });
     }
-    for buffer in kernel.buffers.iter().filter(|b| b.kind != BufferKind::Scratch) {
+    for buffer in kernel.buffers.iter().filter(|b| b.kind.is_given()) {
         f.params.push(Param { name: format!("at_{}", buffer.name), ty: Type::U64 });
     }
     if global {
@@ -82,11 +86,15 @@ pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) ->
     let params: Vec<Value> = (0..kernel.params.len() as u32)
         .map(|i| Value::new(IrType::INDEX, vec![Operand::Reg(load_param(&mut code, i, Type::S64))]))
         .collect();
-    let warp = warp_number(&mut code, warps, parallel.is_some());
+    let warp = match team {
+        Some(_) => team_number(&mut code),
+        None => warp_number(&mut code, warps, parallel.is_some()),
+    };
 
     // Where the buffers lie.
     let vectors = vector_buffers(kernel);
-    let scratch_base = match (scratch.bytes, global) {
+    let mut team_base = None;
+    let scratch_base = match (scratch.bytes.saturating_add(shared.bytes), global) {
         (0, _) => None,
         (bytes, true) => {
             let base = load_param(&mut code, kernel_arguments(kernel), Type::U64);
@@ -94,14 +102,15 @@ pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) ->
             let own = code.mad(MadMode::Lo, Type::S64, warp.wide, Operand::Int(bytes as i64), base);
             Some((Space::Global, code.in_register(RegClass::B64, own)))
         }
-        (bytes, false) => {
-            let all = bytes as u32 * warps;
+        (_, false) => {
+            let (bytes, all) = (scratch.bytes, shared_bytes as u32);
             let id = SharedId(module.shared.len() as u32);
             let name = format!("{}_scratch", info.name);
             module.shared.push(SharedArray { name, align: 128, bytes: Some(all) });
             let base =
                 code.pure(RegClass::B32, |dst| Instruction::Mov { ty: Type::U32, dst, src: Operand::Shared(id) });
-            let own = if warps == 1 {
+            team_base = Some((Space::Shared, code.in_register(RegClass::B32, base)));
+            let own = if warps == 1 || bytes == 0 {
                 base
             } else {
                 code.mad(MadMode::Lo, Type::U32, warp.in_block, Operand::Int(bytes as i64), base)
@@ -110,11 +119,17 @@ pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) ->
         }
     };
     let mut places = Vec::new();
-    let (mut argument, mut offsets) = (kernel.params.len() as u32, scratch.offsets.iter());
+    let mut argument = kernel.params.len() as u32;
+    let (mut offsets, mut team_offsets) = (scratch.offsets.iter(), shared.offsets.iter());
     for (i, buffer) in kernel.buffers.iter().enumerate() {
         let place = if buffer.kind == BufferKind::Scratch {
             let (Some((space, base)), Some(offset)) = (scratch_base, offsets.next()) else {
                 return invalid(format!("scratch buffer `{}` is empty", buffer.name));
+            };
+            Place { space, base, offset: *offset + shared.bytes as i64 }
+        } else if buffer.kind == BufferKind::Team {
+            let (Some((space, base)), Some(offset)) = (team_base, team_offsets.next()) else {
+                return invalid(format!("team buffer `{}` is empty", buffer.name));
             };
             Place { space, base, offset: *offset }
         } else {
@@ -129,7 +144,8 @@ pub(super) fn emit_kernel(module: &mut Module, prefix: &str, kernel: &Kernel) ->
         }
         places.push(place);
     }
-    let mut body = Body::new(kernel, code, places, params);
+    let team = team.map(|warps| Value::narrow(warp.in_block, (0, i64::from(warps) - 1)));
+    let mut body = Body::new(kernel, code, places, params, team);
     match parallel {
         Some(l) => iterate(&mut body, l, &warp)?,
         None => body.block(&kernel.body)?,
@@ -162,6 +178,25 @@ fn warp_number(code: &mut Code, warps: u32, parallel: bool) -> Warp {
     let own = code.extend(Type::U64, Type::U32, in_block);
     let wide = code.mad(MadMode::Wide, Type::U32, block, Operand::Int(warps.into()), own);
     Warp { in_block, wide }
+}
+
+/// How many warps share a block where each does iterations of its own, and whether their scratch is too large for shared memory.
+fn warps_of_a_block(scratch: u64, parallel: bool) -> (u32, bool) {
+    let fitting = SHARED_BYTES.checked_div(scratch).unwrap_or(u64::from(WARPS)).min(u64::from(WARPS)) as u32;
+    let (warps, global) = match fitting {
+        0 => (WARPS, true),
+        3 => (2, false),
+        n => (n, false),
+    };
+    (if parallel { warps } else { 1 }, global)
+}
+
+/// Of a team: the iteration is that of the block.
+fn team_number(code: &mut Code) -> Warp {
+    let block = code.special(Special::CtaidX);
+    let thread = code.special(Special::TidX);
+    let in_block = code.binary(BinaryOp::Shr, Type::U32, thread, Operand::Int(5));
+    Warp { in_block, wide: code.extend(Type::U64, Type::U32, block) }
 }
 
 /// The warp's iteration of the parallel loop, if there is one for it. Iterations that may run together don't: a GPU wants tasks.
@@ -218,7 +253,7 @@ fn global_address(code: &mut Code, generic: Reg) -> Reg {
 
 /// How many arguments come before that of scratch.
 fn kernel_arguments(kernel: &Kernel) -> u32 {
-    let buffers = kernel.buffers.iter().filter(|b| b.kind != BufferKind::Scratch).count();
+    let buffers = kernel.buffers.iter().filter(|b| b.kind.is_given()).count();
     (buffers + kernel.params.len()) as u32
 }
 
@@ -231,12 +266,12 @@ struct ScratchLayout {
     bytes: u64,
 }
 
-/// The scratch buffers one after the other, each aligned to 64 bytes, as [`sparsec_tir::kernel_scratch_bytes`] counts.
-fn scratch_layout(kernel: &Kernel) -> Emit<ScratchLayout> {
+/// The buffers of a kind, scratch or a team's, one after the other, each aligned to 64 bytes, as [`sparsec_tir::kernel_scratch_bytes`] counts.
+fn scratch_layout(kernel: &Kernel, kind: BufferKind) -> Emit<ScratchLayout> {
     let (mut offsets, mut bytes) = (Vec::new(), 0_u64);
-    for buffer in kernel.buffers.iter().filter(|b| b.kind == BufferKind::Scratch) {
+    for buffer in kernel.buffers.iter().filter(|b| b.kind == kind) {
         let [Some(elements)] = buffer.shape.iter().map(Expr::as_int).collect::<Vec<_>>()[..] else {
-            return invalid(format!("scratch buffer `{}` has no constant size", buffer.name));
+            return invalid(format!("{kind:?} buffer `{}` has no constant size", buffer.name));
         };
         offsets.push(bytes as i64);
         let size = elements.max(1) as u64 * buffer.elem.size() as u64;
@@ -278,7 +313,14 @@ fn vector_buffers(kernel: &Kernel) -> BTreeSet<BufferId> {
                 expr(c);
                 yes.iter().chain(no).for_each(|s| statement(found, s));
             }
-            Stmt::Product(_) | Stmt::SaveTile(..) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
+            Stmt::Product(_)
+            | Stmt::SaveTile(..)
+            | Stmt::Barrier
+            | Stmt::CopyAsync(..)
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::Prefetch(_)
+            | Stmt::Comment(_) => {}
         }
     }
     let mut found = BTreeSet::new();

@@ -86,6 +86,7 @@ impl Body<'_> {
         let bytes = u32::from(access.lanes) * scalar.size() as u32;
         let spot = Spot { address: Some(address), lanes: access.lanes, bytes };
         self.wait_for(&Touched::of_store(self.kernel, access.buffer, spot));
+        self.loaded.clear();
         for (part, x) in value.parts.iter().enumerate() {
             let mut guard = guard_of(&active, part);
             if access.lanes == 1 {

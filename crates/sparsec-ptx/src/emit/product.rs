@@ -46,12 +46,17 @@ impl Body<'_> {
         let group = self.code.binary(BinaryOp::Shr, Type::U32, lane, Operand::Int(2));
         let place = self.code.binary(BinaryOp::And, Type::B32, lane, Operand::Int(3));
 
-        let mut a = Vec::new();
-        let from = self.element_of(&left, (group, 1), (place, pack))?;
-        for r in 0..4 {
-            let at = self.step(&left, from, (8 * (r % 2), 4 * pack * (r / 2)))?;
-            a.push(self.entries(&left, at, 1, p.precision)?);
-        }
+        let a = if p.left.blocked {
+            self.load_blocks(&left, p.precision)?
+        } else {
+            let mut a = Vec::new();
+            let from = self.element_of(&left, (group, 1), (place, pack))?;
+            for r in 0..4 {
+                let at = self.step(&left, from, (8 * (r % 2), 4 * pack * (r / 2)))?;
+                a.push(self.entries(&left, at, 1, p.precision)?);
+            }
+            a
+        };
         let depth = p.depth() as i64;
         let registers = depth / (4 * pack);
         let rows_in_one_piece = right.strides[1].as_const() == Some(1)
@@ -92,6 +97,7 @@ impl Body<'_> {
         let sums = self.sums(r, index)?;
         let target = self.matrix(to)?;
         self.wait_for(&Touched::of_store(self.kernel, to.at.buffer, Spot::anywhere(2)));
+        self.loaded.clear();
         let lane = self.code.lane();
         let group = self.code.binary(BinaryOp::Shr, Type::U32, lane, Operand::Int(2));
         let place = self.code.binary(BinaryOp::And, Type::B32, lane, Operand::Int(3));
@@ -188,9 +194,13 @@ impl Body<'_> {
             let loaded = self.code.pure(class, load);
             return self.code.in_register(class, loaded);
         }
-        let dst = self.code.reg(class);
-        self.code.push(load(dst));
-        dst
+        self.load_changing(class, load)
+    }
+
+    /// What one load brings of memory that the kernel writes, too.
+    fn load_changing(&mut self, class: RegClass, load: impl Fn(Reg) -> Instruction) -> Reg {
+        let brought = self.fragment((class, 1), |dst| load(dst[0]));
+        brought[0]
     }
 
     /// The fragment of a right factor whose rows are 16 bytes in one piece.
@@ -201,9 +211,47 @@ impl Body<'_> {
             _ => lane,
         };
         let address = self.element_of(m, (own, 1), (Operand::Int(0), 0))?;
-        let dst: Vec<Reg> = (0..registers).map(|_| self.code.reg(RegClass::B32)).collect();
-        self.code.push(Instruction::Ldmatrix { transpose: true, dst: dst.clone(), address });
-        Ok(dst)
+        Ok(self.fragment((RegClass::B32, registers as usize), |dst| Instruction::Ldmatrix {
+            transpose: true,
+            dst,
+            address,
+        }))
+    }
+
+    /// The fragment of a left factor of blocks, each 8 rows of 16 bytes: lanes `8 r` and on have the addresses of block `r`'s rows.
+    fn load_blocks(&mut self, m: &Matrix, precision: Precision) -> Emit<Vec<Reg>> {
+        let (Some(rows), Some(columns)) = (m.strides[0].as_const(), m.strides[1].as_const()) else {
+            return invalid("the distances of a matrix's blocks are not constant");
+        };
+        if m.space != Space::Shared || m.offset % 16 != 0 {
+            return invalid("a matrix of blocks lies in shared memory, at a multiple of 16 bytes");
+        }
+        let lane = self.code.lane();
+        let block = 128 / m.size;
+        let own = if (rows, columns) == (block, 2 * block) {
+            self.code.mad(MadMode::Lo, Type::U32, lane, Operand::Int(16), m.base)
+        } else {
+            let row = self.code.binary(BinaryOp::And, Type::B32, lane, Operand::Int(7));
+            let half = self.code.binary(BinaryOp::Shr, Type::U32, lane, Operand::Int(3));
+            let (lower, right) = (
+                self.code.binary(BinaryOp::And, Type::B32, half, Operand::Int(1)),
+                self.code.binary(BinaryOp::Shr, Type::U32, half, Operand::Int(1)),
+            );
+            let at = self.bytes_on(m, m.base, row, 16);
+            let at = self.bytes_on(m, at, lower, rows.wrapping_mul(m.size));
+            self.bytes_on(m, at, right, columns.wrapping_mul(m.size))
+        };
+        let address = Address::reg(self.code.in_register(RegClass::B32, own), m.offset);
+        let words = self.fragment((RegClass::B32, 4), |dst| Instruction::Ldmatrix { transpose: false, dst, address });
+        if precision != Precision::TF32 {
+            return Ok(words);
+        }
+        let rounded = words.into_iter().map(|word| {
+            let x = self.code.mov_bits(RegClass::F32, word.into());
+            let rounded = self.code.cvt(Type::Tf32, Type::F32, Some(Rounding::Rna), x);
+            self.code.in_register(RegClass::B32, rounded)
+        });
+        Ok(rounded.collect())
     }
 
     /// Whether the first element lies at a multiple of 16 bytes from its buffer's beginning.
@@ -230,9 +278,7 @@ impl Body<'_> {
             words.push(if hint.is_some() {
                 self.code.pure(RegClass::B32, load)
             } else {
-                let dst = self.code.reg(RegClass::B32);
-                self.code.push(load(dst));
-                dst.into()
+                self.load_changing(RegClass::B32, load).into()
             });
         }
         // Bytes 0 and 1 of both words, or 2 and 3.

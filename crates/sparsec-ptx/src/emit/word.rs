@@ -4,7 +4,7 @@
 //! a vector that is turned into one: each lane loads all of it, at once where its address is known to be a multiple of its
 //! size, else piece by piece.
 
-use sparsec_tir::{Access, BinaryOp as IrBinary, BufferKind, Expr, Scalar, Type as IrType};
+use sparsec_tir::{Access, BinaryOp as IrBinary, Expr, Scalar, Type as IrType};
 
 use super::body::Body;
 use super::code::Code;
@@ -54,7 +54,7 @@ impl Body<'_> {
         let first = Access { lanes: 1, ..access.clone() };
         let (address, space) = self.address(&first)?;
         // Memory that the caller lends need not be aligned; that of the kernel is.
-        let is_own = self.kernel.buffers.get(access.buffer.index()).is_some_and(|b| b.kind == BufferKind::Scratch);
+        let is_own = self.kernel.buffers.get(access.buffer.index()).is_some_and(|b| !b.kind.is_given());
         let elements = i64::from(access.lanes);
         if is_own && access.index.iter().all(|index| self.is_multiple(index, elements)) {
             let value = self.load_part(access.buffer, word, space, address, None);

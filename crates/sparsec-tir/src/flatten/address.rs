@@ -72,6 +72,8 @@ impl Flattener<'_> {
                 let index = index.iter().map(|i| self.expr(i)).collect::<Result<_, _>>()?;
                 Stmt::SaveTile(to.try_map(&mut |a| self.access(a), &mut |e| self.expr(e))?, *r, index)
             }
+            Stmt::CopyAsync(to, from) => Stmt::CopyAsync(self.access(to)?, self.access(from)?),
+            Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => stmt.clone(),
             Stmt::Prefetch(access) => Stmt::Prefetch(self.access(access)?),
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
         })

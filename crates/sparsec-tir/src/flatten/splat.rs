@@ -42,6 +42,8 @@ fn stmt(k: &Kernel, stmt: Stmt) -> Result<Stmt, TypeError> {
             let index = index.iter().map(|i| expr(k, i)).collect::<Result<_, _>>()?;
             Stmt::SaveTile(to.try_map(&mut |a| access(k, a), &mut |e| expr(k, e))?, r, index)
         }
+        Stmt::CopyAsync(to, from) => Stmt::CopyAsync(access(k, &to)?, access(k, &from)?),
+        Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => stmt,
         Stmt::Prefetch(a) => Stmt::Prefetch(access(k, &a)?),
         Stmt::Comment(text) => Stmt::Comment(text),
     })

@@ -98,7 +98,7 @@ impl Vectoriser<'_> {
     fn stmt(&mut self, stmt: &Stmt, out: &mut Vec<Stmt>) -> Result<(), LowerError> {
         match stmt {
             Stmt::For(l) => {
-                if l.kind == LoopKind::Vector || l.kind == LoopKind::Parallel {
+                if !matches!(l.kind, LoopKind::Serial | LoopKind::Unroll) {
                     return self.fail(l.kind.name(), "only `for` and `unroll` nest in it");
                 }
                 if let Some(e) = [&l.start, &l.end].into_iter().find(|e| self.varies(e)) {
@@ -141,6 +141,9 @@ impl Vectoriser<'_> {
                 out.push(Stmt::If(c.clone(), then, otherwise));
             }
             Stmt::Product(_) | Stmt::SaveTile(..) => return self.fail("product", "it is of a whole warp"),
+            Stmt::Barrier | Stmt::CopyAsync(..) | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {
+                return self.fail("a statement of a team", "it is of a whole warp");
+            }
             Stmt::Prefetch(access) => self.prefetch(access, out)?,
             Stmt::Let(..) | Stmt::Comment(_) => out.push(stmt.clone()),
         }

@@ -52,6 +52,12 @@ impl<'k> Compiler<'k> {
         let mut out = Vec::with_capacity(body.len());
         for stmt in body {
             self.stmt(stmt, top, &mut out)?;
+            if crate::verify::has_barrier(stmt)
+                && !matches!(stmt, Stmt::For(l) if matches!(l.kind, LoopKind::Warps | LoopKind::Parallel))
+                && let Some(code) = out.pop()
+            {
+                out.push(Code::Together(Box::new(code)));
+            }
         }
         Ok(out)
     }
@@ -69,6 +75,13 @@ impl<'k> Compiler<'k> {
                 self.vector = None;
                 self.varying.clear();
                 out.push(Code::Vector { lanes: lanes.into(), active, body });
+            }
+            Stmt::For(l) if l.kind == LoopKind::Warps => {
+                let Some(count) = l.end.as_int().filter(|n| (1..=32).contains(n) && self.vector.is_none()) else {
+                    return self.unsupported("a team has up to 32 warps, and stands in no vector loop");
+                };
+                let var = self.slot(l.var)?;
+                out.push(Code::Warps { var, count: count as usize, body: self.block(&l.body, false)? });
             }
             Stmt::For(l) => {
                 let start = self.invariant(&l.start, Type::INDEX)?;
@@ -138,7 +151,15 @@ impl<'k> Compiler<'k> {
                 }
                 out.push(Code::SaveTile(self.matrix(to, Scalar::F32)?, self.sums(*r, index)?));
             }
-            Stmt::Prefetch(_) | Stmt::Comment(_) => {}
+            Stmt::Barrier => out.push(Code::Barrier),
+            Stmt::CopyAsync(to, from) => {
+                let (to, from) = (self.memory(to)?, self.memory(from)?);
+                if self.vector.is_some() || to.lanes != from.lanes {
+                    return self.unsupported("a copy has equal lanes, and stands in no vector loop");
+                }
+                out.push(Code::Copy(to, from));
+            }
+            Stmt::CommitCopies | Stmt::AwaitCopies(_) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
         }
         Ok(())
     }
@@ -281,7 +302,8 @@ impl<'k> Compiler<'k> {
     fn matrix(&mut self, tile: &Tile, elem: Scalar) -> Result<Matrix, InterpError> {
         let [rows, columns] = &tile.strides;
         let strides = [self.invariant(rows, Type::INDEX)?, self.invariant(columns, Type::INDEX)?];
-        Ok(Matrix { at: self.element(&tile.at, elem)?, strides })
+        let blocks = tile.blocked.then_some(16 / elem.size() as i64);
+        Ok(Matrix { at: self.element(&tile.at, elem)?, strides, blocks })
     }
 
     fn element(&mut self, access: &Access, elem: Scalar) -> Result<Memory, InterpError> {

@@ -61,7 +61,7 @@ impl<'a> Machine<'a> {
             }
             let reach = |n: i64, (d, s): (&i64, &i64)| n.saturating_add((d - 1).saturating_mul(*s));
             let elements = if shape.iter().any(|d| *d <= 0) { 0 } else { shape.iter().zip(&strides).fold(1, reach) };
-            if b.kind != BufferKind::Scratch
+            if b.kind.is_given()
                 && let Some(data) = given_so_far.next()
                 && (data.elem != b.elem || (data.len() as i64) < elements)
             {
@@ -79,7 +79,7 @@ impl<'a> Machine<'a> {
         let mut given = given.iter_mut();
         let buffers = kernel.buffers.iter().zip(bounds).map(|(b, (shape, strides, elements))| {
             let data = match b.kind {
-                BufferKind::Scratch => BufferData::poisoned(b.elem, elements.max(0) as usize),
+                BufferKind::Scratch | BufferKind::Team => BufferData::poisoned(b.elem, elements.max(0) as usize),
                 _ => given
                     .next()
                     .map_or(BufferData::zeros(b.elem, 0), |g| std::mem::replace(g, BufferData::zeros(b.elem, 0))),
@@ -106,7 +106,7 @@ impl<'a> Machine<'a> {
     pub(super) fn give_back(self, given: &mut [BufferData]) {
         let mut given = given.iter_mut();
         for (b, bound) in self.kernel.buffers.iter().zip(self.buffers) {
-            if b.kind != BufferKind::Scratch
+            if b.kind.is_given()
                 && let Some(g) = given.next()
             {
                 *g = bound.data;
@@ -189,6 +189,9 @@ impl<'a> Machine<'a> {
             }
             Code::Product(p) => self.product(p)?,
             Code::SaveTile(to, sums) => self.save(to, sums)?,
+            Code::Warps { var, count, body } => self.team(*var, *count, body)?,
+            Code::Together(_) | Code::Barrier => return Err(unsupported(self.kernel, "a barrier outside of a team")),
+            Code::Copy(to, from) => self.copy(to, from)?,
             Code::If(c, yes, no) => {
                 let branch = if self.scalar(c)? != 0 { yes } else { no };
                 self.run(branch)?;
@@ -201,7 +204,7 @@ impl<'a> Machine<'a> {
     fn poison(&mut self) {
         self.poison_registers();
         for (b, bound) in self.kernel.buffers.iter().zip(&mut self.buffers) {
-            if b.kind == BufferKind::Scratch {
+            if !b.kind.is_given() {
                 bound.data.poison();
             }
         }
@@ -513,6 +516,16 @@ impl<'a> Machine<'a> {
         self.flat(memory.buffer, flat, active).map(|start| Some((start, active)))
     }
 
+    /// The first of so many elements of an access, whatever is active.
+    pub(super) fn start(&mut self, memory: &Memory, elements: usize) -> Result<usize> {
+        let mut flat = 0_i64;
+        for (dim, index) in memory.index.iter().enumerate() {
+            let i = self.int(index)?;
+            flat = flat.saturating_add(i.saturating_mul(self.buffers[memory.buffer].strides[dim]));
+        }
+        self.flat(memory.buffer, flat, elements)
+    }
+
     /// Checks that elements from `start` on lie in a buffer.
     pub(super) fn flat(&self, buffer: usize, start: i64, lanes: usize) -> Result<usize> {
         let elements = self.buffers[buffer].elements;
@@ -562,6 +575,6 @@ pub(super) fn eval_int(e: &Expr, params: &[i64]) -> Option<i64> {
     })
 }
 
-fn unsupported(kernel: &Kernel, reason: &str) -> InterpError {
+pub(super) fn unsupported(kernel: &Kernel, reason: &str) -> InterpError {
     InterpError::Unsupported { kernel: kernel.name.clone(), reason: reason.to_owned() }
 }

@@ -92,6 +92,17 @@ pub(super) enum Code {
     Store(Memory, Node),
     Product(Box<Product>),
     SaveTile(Matrix, Place),
+    /// The warps of a team, with the variable that numbers them.
+    Warps {
+        var: usize,
+        count: usize,
+        body: Vec<Code>,
+    },
+    /// A barrier, or a statement with one in it: all warps of a team do it together.
+    Together(Box<Code>),
+    Barrier,
+    /// To and from.
+    Copy(Memory, Memory),
     If(Node, Vec<Code>, Vec<Code>),
 }
 
@@ -100,6 +111,8 @@ pub(super) enum Code {
 pub(super) struct Matrix {
     pub(super) at: Memory,
     pub(super) strides: [Node; 2],
+    /// Columns of a block of 8 rows, where it consists of such.
+    pub(super) blocks: Option<i64>,
 }
 
 /// A product of matrices.

@@ -88,7 +88,12 @@ impl Machine<'_> {
         let mut places = Vec::with_capacity(rows * columns);
         for i in 0..rows as i64 {
             for j in 0..columns as i64 {
-                let at = start.saturating_add(i.saturating_mul(down)).saturating_add(j.saturating_mul(right));
+                let (row, column, inner) = match matrix.blocks {
+                    Some(width) => (i / 8, j / width, i % 8 * width + j % width),
+                    None => (i, j, 0),
+                };
+                let steps = row.saturating_mul(down).saturating_add(column.saturating_mul(right));
+                let at = start.saturating_add(steps).saturating_add(inner);
                 places.push(self.flat(matrix.at.buffer, at, 1)?);
             }
         }

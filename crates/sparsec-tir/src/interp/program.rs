@@ -207,7 +207,7 @@ impl Run<'_> {
             return Err(self.unsupported(format!("launch `{}` of a kernel that doesn't exist", launch.label)));
         };
         let params: Vec<i64> = launch.params.iter().map(|e| self.int(e)).collect::<Result<_, _>>()?;
-        let buffers: Vec<_> = kernel.buffers.iter().filter(|b| b.kind != BufferKind::Scratch).collect();
+        let buffers: Vec<_> = kernel.buffers.iter().filter(|b| b.kind.is_given()).collect();
         let mut places = Vec::new();
         let mut data = Vec::new();
         for (buffer, (argument, offset)) in buffers.iter().zip(&launch.arguments) {

@@ -85,7 +85,14 @@ impl Pass<'_> {
                 let c = self.expr(c, out)?;
                 Stmt::If(c, self.block(yes)?, self.block(no)?)
             }
-            Stmt::Product(_) | Stmt::SaveTile(..) | Stmt::Prefetch(_) | Stmt::Comment(_) => stmt.clone(),
+            Stmt::Product(_)
+            | Stmt::SaveTile(..)
+            | Stmt::Barrier
+            | Stmt::CopyAsync(..)
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::Prefetch(_)
+            | Stmt::Comment(_) => stmt.clone(),
         })
     }
 

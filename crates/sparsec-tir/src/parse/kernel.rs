@@ -64,6 +64,7 @@ impl Parser {
                 () if self.eat_word("input") => BufferKind::Input,
                 () if self.eat_word("output") => BufferKind::Output,
                 () if self.eat_word("scratch") => BufferKind::Scratch,
+                () if self.eat_word("team") => BufferKind::Team,
                 () if self.eat_word("reg") => {
                     let name = self.name()?;
                     self.expect(":")?;
@@ -140,7 +141,7 @@ impl Parser {
             Token::Word(w) => w.clone(),
             _ => return Err(self.expected("a statement")),
         };
-        let kinds = [LoopKind::Serial, LoopKind::Parallel, LoopKind::Unroll, LoopKind::Vector];
+        let kinds = [LoopKind::Serial, LoopKind::Parallel, LoopKind::Warps, LoopKind::Unroll, LoopKind::Vector];
         if let Some(kind) = kinds.into_iter().find(|k| k.name() == word) {
             self.next();
             return self.for_loop(r, kind).map(Stmt::For);
@@ -167,6 +168,20 @@ impl Parser {
         if word == "prefetch" || word.starts_with("prefetch.") {
             self.eat_word("prefetch");
             return self.access(&r.scope, "prefetch").map(Stmt::Prefetch);
+        }
+        if self.eat_word("barrier") {
+            return Ok(Stmt::Barrier);
+        }
+        if self.eat_word("copy_async") {
+            let to = self.access(&r.scope, "store")?;
+            self.expect("=")?;
+            return Ok(Stmt::CopyAsync(to, self.access(&r.scope, "load")?));
+        }
+        if self.eat_word("commit_copies") {
+            return Ok(Stmt::CommitCopies);
+        }
+        if self.eat_word("await_copies") {
+            return self.small().map(Stmt::AwaitCopies);
         }
         if let Some(precision) = word.strip_prefix("product.").and_then(Precision::from_name) {
             self.next();
@@ -214,12 +229,13 @@ impl Parser {
     fn tile(&mut self, r: &Reader) -> Result<Tile, ParseError> {
         let at = self.access(&r.scope, "load")?;
         self.expect_word("by")?;
+        let blocked = self.eat_word("blocks");
         self.expect("(")?;
         let rows = self.expr(&r.scope)?;
         self.expect(",")?;
         let columns = self.expr(&r.scope)?;
         self.expect(")")?;
-        Ok(Tile { at, strides: [rows, columns] })
+        Ok(Tile { at, strides: [rows, columns], blocked })
     }
 
     fn for_loop(&mut self, r: &mut Reader, kind: LoopKind) -> Result<For, ParseError> {

@@ -111,6 +111,15 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             let sums = text(&Expr::Reg(*r, index.clone()));
             line(out, depth, &format!("save {} = {sums}", tile_text(kernel, to)));
         }
+        Stmt::Barrier => line(out, depth, "barrier"),
+        Stmt::CopyAsync(to, from) => {
+            let (mut place, mut source) = (String::new(), String::new());
+            write_access(&mut place, kernel, to, "store");
+            write_access(&mut source, kernel, from, "load");
+            line(out, depth, &format!("copy_async {place} = {source}"));
+        }
+        Stmt::CommitCopies => line(out, depth, "commit_copies"),
+        Stmt::AwaitCopies(pending) => line(out, depth, &format!("await_copies {pending}")),
         Stmt::Prefetch(access) => {
             let mut place = String::new();
             write_access(&mut place, kernel, access, "prefetch");
@@ -124,7 +133,8 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
 /// `x[i] by (8, 1)`
 fn tile_text(kernel: &Kernel, tile: &Tile) -> String {
     let [rows, columns] = &tile.strides;
-    format!("{} by ({}, {})", access_text(kernel, &tile.at), expr_text(kernel, rows), expr_text(kernel, columns))
+    let of = if tile.blocked { "by blocks" } else { "by" };
+    format!("{} {of} ({}, {})", access_text(kernel, &tile.at), expr_text(kernel, rows), expr_text(kernel, columns))
 }
 
 /// `for i in 0..n step 4 {`

@@ -51,7 +51,13 @@ pub(crate) use expr::{access_text, compare_symbol, expr_text};
 pub(crate) use kernel::stmt_text;
 
 /// Words that name nothing else.
-pub(crate) const KEYWORDS: [&str; 44] = [
+pub(crate) const KEYWORDS: [&str; 50] = [
+    "team",
+    "warps",
+    "barrier",
+    "copy_async",
+    "commit_copies",
+    "await_copies",
     "save",
     "by",
     "kept",

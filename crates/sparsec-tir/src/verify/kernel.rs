@@ -58,6 +58,7 @@ fn verify(kernel: &Kernel, stage: Stage, machine: bool) -> Errors {
     }
     v.declarations();
     v.block(&kernel.body, true);
+    super::team::verify(kernel, &mut v.errors);
     v.errors
 }
 
@@ -100,11 +101,7 @@ impl Verifier<'_> {
                 "has other strides than extents",
             );
             let constant = b.shape.iter().all(|d| d.as_int().is_some_and(|d| d >= 0));
-            self.errors.check(
-                b.kind != BufferKind::Scratch || constant,
-                &b.name,
-                "is scratch without constant extents",
-            );
+            self.errors.check(b.kind.is_given() || constant, &b.name, "is scratch without constant extents");
             let flat = rank == 1 && b.strides.is_empty();
             self.errors.check(self.stage != Stage::Flat || flat, &b.name, "has not one dimension without stride");
         }
@@ -169,12 +166,32 @@ impl Verifier<'_> {
                 let input = k.buffers.get(to.at.buffer.index()).is_some_and(|b| b.kind == BufferKind::Input);
                 self.errors.check(!input, &place, "stores to an input");
                 self.tile(&place, to, Scalar::F32);
+                self.errors.check(!to.blocked, &place, "only left factors are blocked");
                 self.sums(&place, *r, index);
             }
+            Stmt::CopyAsync(to, from) => self.copy(&place, to, from),
+            Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {}
             Stmt::Prefetch(access) => {
                 self.access(&place, access);
             }
             Stmt::Comment(text) => self.errors.check(!text.contains(['\n', '\r']), &place, "has a line break"),
+        }
+    }
+
+    /// 512 bytes from an input to a team buffer.
+    fn copy(&mut self, place: &str, to: &Access, from: &Access) {
+        let kind = |a: &Access| self.kernel.buffers.get(a.buffer.index()).map(|b| b.kind);
+        let ends = kind(to) == Some(BufferKind::Team) && kind(from) == Some(BufferKind::Input);
+        self.errors.check(ends, place, "is not from an input to a team buffer");
+        self.errors.check(to.active.is_none(), place, "the source alone has an active count");
+        self.errors.check(self.vector.is_none(), place, "a copy stands in a vector loop");
+        if let Some(active) = &from.active {
+            self.typed(place, active, Type::INDEX);
+        }
+        let (to, from) = (self.access(place, to), self.access(place, from));
+        if let (Some(to), Some(from)) = (to, from) {
+            let whole = to == from && usize::from(from.lanes) * from.scalar.size() == 512;
+            self.errors.check(whole, place, "does not copy 512 bytes of one type");
         }
     }
 
@@ -191,6 +208,12 @@ impl Verifier<'_> {
         self.sums(place, p.sums.0, &p.sums.1);
         self.tile(place, &p.left, p.precision.storage());
         self.tile(place, &p.right, p.precision.storage());
+        self.errors.check(!p.right.blocked, place, "only left factors are blocked");
+        if p.left.blocked {
+            let block = 8 * 16 / p.precision.storage().size() as i64;
+            let whole = p.left.strides.iter().all(|s| s.as_int().is_some_and(|s| s % block == 0));
+            self.errors.check(whole, place, "blocks lie at multiples of their size");
+        }
         if let Some(kept) = &p.kept {
             self.errors.check(p.precision != Precision::TF32, place, "only factors of 16 bits are 2:4 sparse");
             self.element(place, kept, Scalar::U32);
@@ -255,6 +278,10 @@ impl Verifier<'_> {
                 let lanes = l.end.as_int().and_then(|n| u16::try_from(n).ok()).filter(|n| types::lanes_ok(*n));
                 let fits = lanes.is_some() && l.start == Expr::int(0);
                 self.errors.check(fits, place, "does not run from 0 to a constant power of two");
+            }
+            LoopKind::Warps => {
+                let count = l.end.as_int().is_some_and(|n| (1..=32).contains(&n)) && l.start == Expr::int(0);
+                self.errors.check(count, place, "does not run from 0 to a constant up to 32");
             }
             LoopKind::Serial => {}
         }

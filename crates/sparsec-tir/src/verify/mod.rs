@@ -22,6 +22,12 @@
 //! 22. Factors of a product are elements of the type that its precision is stored in, and 2:4 sparse for 16 bits only;
 //!     sums are saved to `f32`. Products stand in no vector loop.
 //!
+//! 23. At most one `warps` loop stands in the parallel loop's body, beside `let`s and comments. It runs from 0 to a constant up to 32.
+//! 24. Barriers, copies and team buffers stand in it only. Loops and branches with a barrier in them have bounds and conditions that are
+//!     the same for all warps: of constants, params, variables that are so, and elements of inputs.
+//! 25. A copy moves 512 bytes of one type from an input to a team buffer; the source alone has an active count.
+//! 26. Only left factors are blocked; then their distances are multiples of a block.
+//!
 //! Stage II:
 //!
 //! 11. `vector` loops run from 0 to a constant power of two up to [`MAX_LANES`], aren't nested, and satisfy what
@@ -49,10 +55,12 @@
 
 mod coordinate;
 mod kernel;
+mod team;
 mod types;
 
 pub use coordinate::verify_coordinate;
 pub use kernel::{verify_flat, verify_machine, verify_position};
+pub(crate) use team::has_barrier;
 pub use types::{MAX_LANES, TypeError, type_in_vector, type_of};
 pub(crate) use types::{lane_type, lanes_ok, type_in, type_of_access};
 
