@@ -6,7 +6,8 @@
 mod generate;
 
 use proptest::prelude::*;
-use sparsec_lower::{TargetInfo, lower};
+use sparsec_graph::Symbol;
+use sparsec_lower::{LowerOptions, TargetInfo, lower, lower_with};
 use sparsec_ptx::{Emitted, Target, emit_program, parse_module, print_module};
 use sparsec_ptxas::{Ptxas, Tools};
 use sparsec_tir::{Kernel, Precision, Program, expand_math, lower_to_flat};
@@ -80,6 +81,16 @@ fn blocked(format: &str, (m, k): (usize, usize), by_token: bool) -> String {
     )
 }
 
+/// By token or by channel, for which target, and how many tokens are expected: with so many, teams of warps share the work.
+const CASES: [(bool, Target, Option<i64>); 6] = [
+    (true, Target::Sm80, None),
+    (false, Target::Sm90a, None),
+    (true, Target::Sm80, Some(64 * 132)),
+    (false, Target::Sm80, Some(64 * 132)),
+    (true, Target::Sm90a, Some(64 * 132)),
+    (false, Target::Sm90a, Some(64 * 132)),
+];
+
 /// Tensor cores: which machine instructions there are, how many registers they take, and that none is spilled.
 #[test]
 fn tensor_cores() {
@@ -91,9 +102,14 @@ fn tensor_cores() {
             if (precision, format) == (Precision::TF32, "nm<2,4>") {
                 continue;
             }
-            for (by_token, target) in [(true, Target::Sm80), (false, Target::Sm90a)] {
+            for (by_token, target, tokens) in CASES {
                 let graph = sparsec_graph::parse(&blocked(format, (100, 136), by_token)).expect("the text is a graph");
-                let lowered = lower(&graph, &warp).expect("the graph lowers");
+                let options = LowerOptions {
+                    nominal: tokens.map(|n| (Symbol::new("n"), n)).into_iter().collect(),
+                    ..LowerOptions::default()
+                };
+                let lowered = lower_with(&graph, &warp, &options).expect("the graph lowers");
+                let what = if tokens.is_some() { "team" } else { "warp" };
                 let module = emit_program(&lowered.program, target).unwrap_or_else(|e| panic!("{e}")).module;
                 let ptx = print_module(&module);
                 assert_eq!(parse_module(&ptx).as_ref(), Ok(&module), "{ptx}");
@@ -112,7 +128,7 @@ fn tensor_cores() {
                     for (name, usage) in &assembled.usage {
                         assert_eq!((usage.spill_stores, usage.spill_loads), (0, 0), "{name}: {usage:?}");
                         registers.push(format!(
-                            "{} {format} {} {ptxas}: {} registers",
+                            "{} {format} {what} {} {ptxas}: {} registers",
                             precision.name(),
                             target.name(),
                             usage.registers

@@ -43,13 +43,20 @@ fn element(format: &str, row: usize, col: usize) -> f32 {
     if kept && !empty { ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.125 } else { 0.0 }
 }
 
-fn weight(format: &str, (m, k): (usize, usize)) -> String {
-    let all: Vec<String> = (0..m * k).map(|i| format!("{:?}", element(format, i / k, i % k))).collect();
-    all.join(", ")
-}
-
 /// A layer with a bias and a limit at zero: `x` is (inputs, tokens), or (tokens, inputs).
 fn linear(format: &str, (m, k): (usize, usize), n: &str, by_token: bool) -> String {
+    linear_of(&|row, col| element(format, row, col), format, (m, k), n, by_token)
+}
+
+/// The same of other elements.
+fn linear_of(
+    element: &dyn Fn(usize, usize) -> f32,
+    format: &str,
+    (m, k): (usize, usize),
+    n: &str,
+    by_token: bool,
+) -> String {
+    let weight: Vec<String> = (0..m * k).map(|i| format!("{:?}", element(i / k, i % k))).collect();
     let (x, y, spec, bias) = match by_token {
         true => (format!("{n}, {k}"), format!("{n}, {m}"), "mk,nk->nm", format!("{m}")),
         false => (format!("{k}, {n}"), format!("{m}, {n}"), "mk,kn->mn", format!("{m}, 1")),
@@ -59,7 +66,7 @@ fn linear(format: &str, (m, k): (usize, usize), n: &str, by_token: bool) -> Stri
          const %2 \"b\": f32[{bias}] random(seed=3, density=1.0)\n \
          %3 \"fc\" = contract \"{spec}\" (%1, %0) epilogue max(add(acc, $0), 0.0) (%2) format {format} : f32[{y}]\n \
          output \"y\" = %3\n}}",
-        weight(format, (m, k))
+        weight.join(", ")
     )
 }
 
@@ -163,6 +170,54 @@ fn empty_blocks_have_no_iterations() {
                 assert!(instructions.is_sorted_by(|a, b| a > b), "{instructions:?}");
             }
         }
+    }
+}
+
+/// Teams of four warps: sizes that divide nothing, with empty rows of blocks, or none; whether all steps have entries or not. They are chosen for the
+/// tokens that are expected.
+#[test]
+fn teams() {
+    let mut kinds = BTreeMap::new();
+    let full = |row: usize, col: usize| {
+        if (row + col) % 4 < 2 { ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.13 } else { 0.0 }
+    };
+    for precision in Precision::ALL {
+        let target = TargetInfo::WARP.with_precision(Some(precision));
+        let wide = if precision == Precision::TF32 { 8 } else { 16 };
+        for (format, depth) in [("dense", wide), ("bsr<16,16>", wide), ("nm<2,4>", 32)] {
+            if (format, precision) == ("nm<2,4>", Precision::TF32) {
+                continue;
+            }
+            let options = LowerOptions { nominal: [(Symbol::new("n"), 64 * 132)].into(), ..LowerOptions::default() };
+            for by_token in [true, false] {
+                for (m, k, n) in [(150, 139, 70), (65, 20, 3)] {
+                    let ran = check_with((&target, &options), &linear(format, (m, k), "n", by_token), &[n]);
+                    let expected = steps(format, (m, k), depth) * 8 * (n as u64).div_ceil(64);
+                    assert_eq!(ran.counts.matrix_products, expected, "{format} {m} x {k}");
+                    note(&ran, &mut kinds, &format!("{format} {}", precision.name()));
+                }
+                // 128 rows and whole parts, of which no step is empty.
+                let text = linear_of(&full, format, (128, 192), "n", by_token);
+                let ran = check_with((&target, &options), &text, &[70]);
+                assert_eq!(ran.counts.matrix_products, (8 * 192 / depth * 16) as u64);
+                note(&ran, &mut kinds, &format!("{format} {}, full", precision.name()));
+            }
+        }
+    }
+    insta::assert_snapshot!(table(&kinds));
+}
+
+/// Batches of images in lines, and a weight of zeros.
+#[test]
+fn teams_of_images_and_zeros() {
+    let target = TargetInfo::WARP.with_precision(Some(Precision::F16));
+    let options = LowerOptions { nominal: [(Symbol::new("n"), 132)].into(), ..LowerOptions::default() };
+    let ran = check_with((&target, &options), &conv("dense", "80, 40, 1, 1", "n, 40, 9, 11", POINT), &[2]);
+    assert_eq!(ran.kernels, ["k0_gemm_team"]);
+    let options = LowerOptions { nominal: [(Symbol::new("n"), 64 * 132)].into(), ..LowerOptions::default() };
+    for format in ["bsr<16,16>", "nm<2,4>"] {
+        let ran = check_with((&target, &options), &linear_of(&|_, _| 0.0, format, (80, 40), "n", true), &[5]);
+        assert_eq!(ran.counts.matrix_products, 0);
     }
 }
 

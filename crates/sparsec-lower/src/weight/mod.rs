@@ -16,6 +16,7 @@ mod spmv;
 mod spmv_nm;
 mod sums;
 pub(crate) mod tables;
+mod team;
 mod tensor;
 mod tile;
 
@@ -72,6 +73,9 @@ pub(crate) fn multiply(
     let single = [0, 2, 3].iter().all(|&i| problem.y.shape[i].is(1));
     if single && problem.kernel_size() == 1 {
         return spmv::lower(&problem, weight, format, target);
+    }
+    if let Some(product) = team::lower(&problem, weight, format, target) {
+        return Ok(product);
     }
     if let Some(product) = tensor::lower(&problem, weight, format, target) {
         return Ok(product);
