@@ -8,7 +8,7 @@ use super::cast::cast_to;
 use super::context::{Context, Operand};
 use super::elementwise::{apply, apply_scalar};
 use super::node::{Node, axis};
-use super::quantize::{Along, dequantized, dynamic, integer_product, quantized};
+use super::quantize::{Along, dequantized, dynamic, integer_product, quantized, rounded};
 use crate::error::Fault;
 
 type Results = Result<Vec<Operand>, Fault>;
@@ -28,13 +28,43 @@ fn quantized_at(cx: &mut Context, node: &Node<'_>, y: Operand, at: usize, otherw
     Ok(vec![quantized(cx, y, scale, zero, to)?])
 }
 
-/// `QLinearAdd`, `QLinearMul`.
-pub(super) fn binary(cx: &mut Context, node: &Node<'_>) -> Results {
-    let op = if node.proto.op_type() == "QLinearMul" { BinaryOp::Mul } else { BinaryOp::Add };
+/// `QLinearMul`.
+pub(super) fn multiply(cx: &mut Context, node: &Node<'_>) -> Results {
     let (a, b) = (dequantized_at(cx, node, 0)?, dequantized_at(cx, node, 3)?);
-    let y = apply(cx, op, a, b)?;
+    let y = apply(cx, BinaryOp::Mul, a, b)?;
     let dtype = cx.dtype(node.input(0)?);
     quantized_at(cx, node, y, 6, dtype)
+}
+
+/// `QLinearAdd`: `round(ra a + (rb b + (zc - (ra za + rb zb))))`, where `ra` and `rb` are the scales over that of the result, in `f32` with
+/// one rounding for each bracket. So ONNX Runtime computes it on machines with fused multiply-adds, and sums half-way between two steps
+/// of the result are common, since scales are often multiples of each other: another order moves those by a step.
+pub(super) fn add(cx: &mut Context, node: &Node<'_>) -> Results {
+    let (a, b, scale) = (node.input(0)?, node.input(3)?, node.input(6)?);
+    let ratio_of_a = cx.append(Op::Binary(BinaryOp::Div), &[node.input(1)?, scale])?;
+    let ratio_of_b = cx.append(Op::Binary(BinaryOp::Div), &[node.input(4)?, scale])?;
+    let mut zeros = Vec::new();
+    for at in [2, 5, 7] {
+        zeros.push(match node.optional(at) {
+            Some(zero) => cast_to(cx, zero, DType::F32)?,
+            None => cx.scalar(DType::F32, 0.0),
+        });
+    }
+    let of_b = apply(cx, BinaryOp::Mul, ratio_of_b, zeros[1])?;
+    let of_both = fused(cx, ratio_of_a, zeros[0], of_b)?;
+    let fixed = apply(cx, BinaryOp::Sub, zeros[2], of_both)?;
+    let y = fused(cx, ratio_of_b, b, fixed)?;
+    let y = fused(cx, ratio_of_a, a, y)?;
+    let to = node.optional(7).map_or(cx.dtype(a), |zero| cx.dtype(zero));
+    Ok(vec![rounded(cx, y, None, to)?])
+}
+
+/// `x y + z` in `f32` with one rounding, where the product has at most 32 bits: in `f64` it is exact.
+fn fused(cx: &mut Context, x: Operand, y: Operand, z: Operand) -> Result<Operand, Fault> {
+    let (x, y, z) = (cast_to(cx, x, DType::F64)?, cast_to(cx, y, DType::F64)?, cast_to(cx, z, DType::F64)?);
+    let product = apply(cx, BinaryOp::Mul, x, y)?;
+    let sum = apply(cx, BinaryOp::Add, product, z)?;
+    cast_to(cx, sum, DType::F32)
 }
 
 /// `QLinearSigmoid`, `QLinearLeakyRelu`, `QLinearSoftmax`, `QLinearGlobalAveragePool`.

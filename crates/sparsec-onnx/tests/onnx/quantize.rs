@@ -99,3 +99,23 @@ fn dynamic_ranges_hold_zero() {
         assert!((found - wanted).abs() < 1e-5, "{found}");
     }
 }
+
+#[test]
+fn sums_of_bytes_are_rounded_as_by_onnx_runtime() {
+    let mut model = Model::new(17)
+        .input("a", UINT8, "6")
+        .input("b", UINT8, "6")
+        .floats("sa", &[], &[0.25])
+        .floats("sb", &[], &[0.3])
+        .floats("sc", &[], &[0.1])
+        .tensor(tensor("za", UINT8, &[], &[3]))
+        .tensor(tensor("zb", UINT8, &[], &[128]))
+        .tensor(tensor("zc", UINT8, &[], &[100]))
+        .node("QLinearAdd", "a sa za b sb zb sc zc", "y", vec![])
+        .output("y");
+    model.graph().node[0].domain = "com.microsoft".into();
+    let a = TensorData::from_vec(DType::U8, &[6], vec![0u8; 6]);
+    let b = TensorData::from_vec(DType::U8, &[6], vec![99u8, 111, 121, 130, 132, 134]);
+    // 0.25 (0 - 3) + 0.3 (b - 128) is half-way between two steps of 0.1 each time; these are ONNX Runtime's results.
+    assert_eq!(model.run(&[a, b]).as_i64().unwrap(), [6, 42, 72, 98, 104, 110]);
+}
