@@ -5,7 +5,7 @@
 //! with `.rn`, so that `ptxas` contracts none of them; nothing flushes subnormal numbers to zero; atomics are relaxed.
 
 use crate::types::named;
-use crate::{Address, Label, Operand, Reg, Space, Type};
+use crate::{Address, Hopper, Label, Operand, Reg, Space, Type};
 
 /// An operation on two values of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -367,6 +367,8 @@ pub enum Instruction {
     Ldmatrix { transpose: bool, dst: Vec<Reg>, address: Address },
     /// `mma.sync` and `mma.sp::ordered_metadata.sync`.
     Mma(Mma),
+    /// What only `sm_90a` has.
+    Hopper(Hopper),
     /// `ret`.
     Ret,
     /// `exit`.

@@ -5,6 +5,7 @@
 //! simulator (`sparsec-ptxsim`) runs exactly these types.
 
 mod emit;
+mod hopper;
 mod instruction;
 mod module;
 mod operand;
@@ -15,6 +16,7 @@ mod verify;
 mod visit;
 
 pub use emit::{EmitError, Emitted, KernelInfo, emit_program};
+pub use hopper::{GROUP_ROWS, GroupA, GroupMma, Hopper};
 pub use instruction::{
     AtomOp, BinaryOp, CacheHint, CacheLevel, CompareOp, Instruction, MadMode, Mma, MmaShape, Rounding, Scope, ShflMode,
     SparseA, UnaryOp, VoteMode,

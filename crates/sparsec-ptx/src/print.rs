@@ -1,5 +1,7 @@
 //! The text of a module, as `ptxas` reads it.
 
+mod hopper;
+
 use std::fmt::Write as _;
 
 use crate::instruction::{BinaryOp, UnaryOp};
@@ -139,6 +141,7 @@ fn mnemonic(instruction: &Instruction) -> String {
             let sparse = if sparse.is_some() { ".sp::ordered_metadata" } else { "" };
             format!("mma{sparse}.sync.aligned.{shape}.row.col.{accumulate}.{inputs}.{inputs}.{accumulate}")
         }
+        Instruction::Hopper(h) => hopper::mnemonic(h),
         Instruction::Ret => "ret".to_owned(),
         Instruction::Exit => "exit".to_owned(),
         Instruction::Trap => "trap".to_owned(),
@@ -219,6 +222,7 @@ impl Printer<'_> {
                 }
                 all
             }
+            Instruction::Hopper(h) => self.hopper(h),
             Instruction::Fence { .. }
             | Instruction::CpAsyncCommit
             | Instruction::Ret

@@ -191,6 +191,7 @@ impl Instruction {
                 v.address(*address, Space::Shared);
             }
             Instruction::Mma(mma) => v.mma(mma),
+            Instruction::Hopper(h) => h.visit(&mut v),
             Instruction::BarWarpSync { mask } => v.read(*mask, Exact(Type::B32)),
             Instruction::Bra { .. }
             | Instruction::BarSync { .. }
@@ -241,20 +242,20 @@ impl Instruction {
     }
 }
 
-struct Visit<'f> {
+pub(crate) struct Visit<'f> {
     f: &'f mut dyn FnMut(Operand, OperandType, Role),
 }
 
 impl Visit<'_> {
-    fn def(&mut self, reg: Reg, ty: OperandType) {
+    pub(crate) fn def(&mut self, reg: Reg, ty: OperandType) {
         (self.f)(Operand::Reg(reg), ty, Role::Def);
     }
 
-    fn read(&mut self, x: impl Into<Operand>, ty: OperandType) {
+    pub(crate) fn read(&mut self, x: impl Into<Operand>, ty: OperandType) {
         (self.f)(x.into(), ty, Role::Use);
     }
 
-    fn address(&mut self, address: Address, space: Space) {
+    pub(crate) fn address(&mut self, address: Address, space: Space) {
         if let Base::Reg(reg) = address.base {
             self.read(reg, OperandType::Address(space));
         }

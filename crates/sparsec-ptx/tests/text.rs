@@ -134,7 +134,26 @@ const ALL: &str = "    mov.b32 %r5, %f0;
     mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11}, {%r14}, {%f0, %f1, %f2, %f3};
     mma.sp::ordered_metadata.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11}, {%r14, %r15}, {%f0, %f1, %f2, %f3}, %r10, 3;
     mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.bf16.bf16.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11, %r12, %r13}, {%r14, %r15, %r10, %r11}, {%f0, %f1, %f2, %f3}, %r10, 1;
-    @%p2 exit;
+";
+
+/// What `sm_90a` has beyond that. Registers of sums are those that hold something.
+const HOPPER: &str = "    wgmma.fence.sync.aligned;
+    wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0, %f1, %f2, %f3}, %rd0, %rd1, %p0, 1, -1, 0, 1;
+    wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0, %f1, %f2, %f3}, {%r10, %r11, %r12, %r13}, %rd1, %p0, 1, 1, 1;
+    wgmma.mma_async.sync.aligned.m64n16k8.f32.tf32.tf32 {%f0, %f1, %f2, %f3, %f4, %f5, %f6, %f7}, %rd0, %rd1, %p0, 1, 1;
+    wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {%f0, %f1, %f2, %f3}, {%r10, %r11, %r12, %r13}, %rd1, %p0, 1, 1;
+    wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%f0, %f1, %f2, %f3}, %rd0, %rd1, %r10, 0, %p0, 1, 1, 0, 0;
+    wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.bf16.bf16 {%f0, %f1, %f2, %f3}, {%r10, %r11, %r12, %r13}, %rd1, %r10, 1, %p0, 1, 1, 0;
+    wgmma.commit_group.sync.aligned;
+    wgmma.wait_group.sync.aligned 0;
+    fence.proxy.async.shared::cta;
+    mbarrier.init.shared::cta.b64 [tile+8], 1;
+    @%p2 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r3+8], 64;
+    @%p2 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r3+16], [%rd1], 64, [tile+8];
+    mbarrier.try_wait.parity.shared::cta.b64 %p2, [tile+8], %r0;
+";
+
+const END: &str = "    @%p2 exit;
     @%p1 trap;
     ret;
 ";
@@ -143,7 +162,8 @@ const ALL: &str = "    mov.b32 %r5, %f0;
 fn every_instruction_reads_back_and_assembles() {
     let tools = Tools::find();
     for target in Target::ALL {
-        let text = module(*target, &format!("{START}{ALL}"));
+        let own = if *target == Target::Sm90a { HOPPER } else { "" };
+        let text = module(*target, &format!("{START}{ALL}{own}{END}"));
         let parsed = parse_module(&text).unwrap_or_else(|e| panic!("{e}: {:?}", text.lines().nth(e.line - 1)));
         assert_eq!(verify_module(&parsed), Ok(()));
         assert_eq!(print_module(&parsed), text);
@@ -156,7 +176,11 @@ fn every_instruction_reads_back_and_assembles() {
 
 /// The errors of a body after [`START`], as text.
 fn errors(body: &str) -> String {
-    let text = module(Target::Sm80, &format!("{START}    {body}\n    ret;\n"));
+    errors_on(Target::Sm80, body)
+}
+
+fn errors_on(target: Target, body: &str) -> String {
+    let text = module(target, &format!("{START}    {body}\n    ret;\n"));
     let parsed = parse_module(&text).unwrap_or_else(|e| panic!("{e}: {body}"));
     verify_module(&parsed).map_or_else(|e| e.to_string(), |()| "no error".to_owned())
 }
@@ -191,6 +215,65 @@ fn what_the_verifier_finds() {
     ] {
         let found = errors(body);
         assert!(found.contains(expected), "{body}: {found}");
+    }
+}
+
+#[test]
+fn what_the_verifier_finds_of_warp_groups() {
+    let product =
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0, %f1, %f2, %f3}, %rd0, %rd1, %p0, 1, 1, 0, 0;";
+    let wide = product.replace("m64n8k16", "m64n12k16");
+    let few = product.replace("m64n8k16", "m64n16k16");
+    let unset = product.replace("%f3}", "%f4}");
+    let guarded = format!("@%p0 {product}");
+    let transposed =
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0, %f1, %f2, %f3}, {%r0, %r1}, %rd1, %p0, 1, 1, 0;";
+    let sparse = "wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%f0, %f1, %f2, %f3}, %rd0, %rd1, %r0, 2, %p0, 1, 1, 0, 0;";
+    for (body, expected) in [
+        (product, "no error"),
+        (&wide, "there are 8, 16, ... 256 columns"),
+        (&few, "a thread has half as many sums as there are columns"),
+        (&unset, "%f4 is read where it may not have been written"),
+        (&guarded, "all threads must take part"),
+        (transposed, "the fragment of A has 4 registers"),
+        (sparse, "the selector is below 2"),
+        ("mbarrier.init.shared::cta.b64 [tile+4], 1;", "the address is not aligned to 8 bytes"),
+        ("mbarrier.init.shared::cta.b64 [tile], 0;", "a barrier has 1 to 1048575 arrivals"),
+        ("mbarrier.arrive.expect_tx.shared::cta.b64 _, [tile], 1048576;", "a barrier counts up to 1048575 bytes"),
+        (
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile+8], [%rd1], 64, [tile];",
+            "the address is not aligned to 16 bytes",
+        ),
+        (
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile], [%rd1], 24, [tile+64];",
+            "a multiple of 16 bytes is copied",
+        ),
+    ] {
+        let found = errors_on(Target::Sm90a, body);
+        assert!(found.contains(expected), "{body}: {found}");
+    }
+    assert!(errors(product).contains("only sm_90a has the instruction"), "{}", errors(product));
+}
+
+/// A product of a warp group within `@P bra` and its label.
+#[test]
+fn warps_of_a_group_stay_together() {
+    for (predicate, fine) in [
+        ("setp.lt.s32 %p2, %r0, 5;", true),
+        // The number of the lane, of the warp, and of the group.
+        ("setp.lt.u32 %p2, %r1, 3;", false),
+        ("shr.u32 %r6, %r2, 5;\n    setp.lt.u32 %p2, %r6, 3;", false),
+        ("shr.u32 %r6, %r2, 7;\n    setp.lt.u32 %p2, %r6, 3;", true),
+        ("and.b32 %r6, %r2, 64;\n    setp.lt.u32 %p2, %r6, 3;", false),
+        ("div.u32 %r6, %r2, 128;\n    setp.lt.u32 %p2, %r6, 3;", true),
+        // What a lane of the same warp hands to the others.
+        ("shfl.sync.idx.b32 %r6, %r2, 0, 31, -1;\n    setp.lt.u32 %p2, %r6, 3;", false),
+    ] {
+        for collective in ["wgmma.commit_group.sync.aligned;", "wgmma.wait_group.sync.aligned 0;"] {
+            let found = errors_on(Target::Sm90a, &format!("{predicate}\n    @%p2 bra $L5;\n    {collective}\n$L5:"));
+            let expected = if fine { "no error" } else { "all threads of a warp group must take part" };
+            assert!(found.contains(expected), "{predicate} {collective}: {found}");
+        }
     }
 }
 

@@ -47,11 +47,78 @@ pub enum Fault {
         /// Number of the other thread in the block; of several, one.
         other: u32,
     },
-    /// Memory that `cp.async` is writing is accessed.
+    /// Memory that `cp.async` or `cp.async.bulk` is writing is accessed.
     #[error("{place} is the target of a cp.async that has not been waited for")]
     CopyUnderWay {
         /// The address.
         place: String,
+    },
+    /// Shared memory is written that a matrix product of a warp group may still read.
+    #[error("{place} may still be read by a wgmma that has not been waited for")]
+    ProductUnderWay {
+        /// The address.
+        place: String,
+    },
+    /// A register is touched that a matrix product of a warp group may still write or read.
+    #[error("register {register} belongs to a wgmma that has not been waited for")]
+    RegisterUnderWay {
+        /// The register.
+        register: String,
+    },
+    /// A register of a matrix product of a warp group was touched since the last `wgmma.fence`.
+    #[error("register {register} was touched since the last wgmma.fence")]
+    MissingGroupFence {
+        /// The register.
+        register: String,
+    },
+    /// Memory that a thread stored is accessed through the async proxy, with no `fence.proxy.async` in between.
+    #[error("{place} was stored by thread {other}, which had no fence.proxy.async since, or too late")]
+    MissingProxyFence {
+        /// The address.
+        place: String,
+        /// Number of the thread in the block.
+        other: u32,
+    },
+    /// Warps of a group, or threads of a warp, do not agree on a matrix product.
+    #[error("the threads of the warp group do not agree: {0}")]
+    GroupApart(&'static str),
+    /// No matrix descriptor.
+    #[error("matrix descriptor {descriptor:#018x}: {reason}")]
+    Descriptor {
+        /// Its bits.
+        descriptor: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// An `mbarrier` is used where there is none.
+    #[error("{place} holds no mbarrier")]
+    NoBarrier {
+        /// The address.
+        place: String,
+    },
+    /// The memory of an `mbarrier` is accessed as if it were data.
+    #[error("{place} holds an mbarrier")]
+    BarrierMemory {
+        /// The address.
+        place: String,
+    },
+    /// More arrivals at an `mbarrier` than its phase has.
+    #[error("the phase of the mbarrier at {place} has {count} arrivals, this is one more")]
+    Arrivals {
+        /// The address.
+        place: String,
+        /// Arrivals of a phase.
+        count: u32,
+    },
+    /// A phase of an `mbarrier` that no thread is left to complete.
+    #[error("the phase of the mbarrier at {place} never completes: {arrivals} arrivals and {bytes} bytes are missing")]
+    PhaseIncomplete {
+        /// The address.
+        place: String,
+        /// Arrivals that are missing.
+        arrivals: u32,
+        /// Bytes that are missing.
+        bytes: u64,
     },
     /// Not all threads of a warp are at a barrier.
     #[error("barrier in divergent code: only threads {active:#010x} of the warp {all:#010x} are here")]

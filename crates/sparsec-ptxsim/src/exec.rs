@@ -8,6 +8,7 @@ use crate::alu::{self, Lanes};
 use crate::convert::{convert, integer};
 use crate::counts::{Counts, sectors, shared_passes};
 use crate::error::Fault;
+use crate::hopper::Groups;
 use crate::matrix::{self, Fragments};
 use crate::memory::Memory;
 use crate::program::Program;
@@ -27,8 +28,7 @@ pub(crate) struct Context<'c, 'm> {
 pub(crate) fn run_warp(
     context: &Context<'_, '_>,
     warp: &mut Warp,
-    memory: &mut Memory,
-    shared: &mut Shared,
+    (memory, shared, groups): (&mut Memory, &mut Shared, &mut Groups),
     counts: &mut Counts,
 ) -> Result<(), LaneFault> {
     while let Some((next, lanes)) = warp.position() {
@@ -62,10 +62,13 @@ pub(crate) fn run_warp(
             }
             instruction => {
                 if active != 0 {
-                    let mut step = Step { context, warp, memory, shared, counts, active };
+                    let mut step = Step { context, warp, memory, shared, groups, counts, active };
                     step.run(instruction)?;
                 }
                 warp.advance();
+                if warp.state != State::Running {
+                    return Ok(());
+                }
             }
         }
     }
@@ -74,30 +77,32 @@ pub(crate) fn run_warp(
 }
 
 /// One instruction of one warp.
-struct Step<'s, 'c, 'm> {
-    context: &'s Context<'c, 'm>,
-    warp: &'s mut Warp,
-    memory: &'s mut Memory,
-    shared: &'s mut Shared,
-    counts: &'s mut Counts,
-    active: u32,
+pub(crate) struct Step<'s, 'c, 'm> {
+    pub(crate) context: &'s Context<'c, 'm>,
+    pub(crate) warp: &'s mut Warp,
+    pub(crate) memory: &'s mut Memory,
+    pub(crate) shared: &'s mut Shared,
+    pub(crate) groups: &'s mut Groups,
+    pub(crate) counts: &'s mut Counts,
+    pub(crate) active: u32,
 }
 
 /// The numbers of the set bits.
-fn ones(mask: u32) -> impl Iterator<Item = u32> {
+pub(crate) fn ones(mask: u32) -> impl Iterator<Item = u32> {
     (0..32).filter(move |l| mask >> l & 1 == 1)
 }
 
 impl Step<'_, '_, '_> {
-    fn read(&self, operand: impl Into<Operand>) -> Result<Lanes, LaneFault> {
+    pub(crate) fn read(&self, operand: impl Into<Operand>) -> Result<Lanes, LaneFault> {
         self.warp.read(self.context.program, &self.context.place, operand.into(), self.active)
     }
 
-    fn write(&mut self, reg: Reg, values: &Lanes) {
+    pub(crate) fn write(&mut self, reg: Reg, values: &Lanes) {
         self.warp.write(self.context.program, reg, self.active, values);
     }
 
     fn run(&mut self, instruction: &Instruction) -> Result<(), LaneFault> {
+        self.not_under_way(instruction)?;
         match instruction {
             Instruction::Mov { dst, src, .. } => {
                 let x = self.read(*src)?;
@@ -229,6 +234,7 @@ impl Step<'_, '_, '_> {
                     self.write(*reg, &values);
                 }
             }
+            Instruction::Hopper(h) => self.hopper(h)?,
             Instruction::Trap => return Err((self.active.trailing_zeros(), Fault::Trap)),
             // What follows a prefetch is not affected; fences order what is in order here.
             Instruction::Prefetch { .. } | Instruction::Fence { .. } => {}
@@ -237,12 +243,12 @@ impl Step<'_, '_, '_> {
         Ok(())
     }
 
-    fn unsupported(&self, what: &'static str) -> LaneFault {
+    pub(crate) fn unsupported(&self, what: &'static str) -> LaneFault {
         (self.active.trailing_zeros(), Fault::Unsupported(what))
     }
 
     /// All lanes are here.
-    fn whole_warp(&self) -> Result<(), LaneFault> {
+    pub(crate) fn whole_warp(&self) -> Result<(), LaneFault> {
         if self.active == u32::MAX {
             return Ok(());
         }
@@ -263,7 +269,7 @@ impl Step<'_, '_, '_> {
     }
 
     /// The addresses in the active lanes, of a space other than that of parameters.
-    fn addresses(&self, address: Address) -> Result<Vec<(u32, u64)>, LaneFault> {
+    pub(crate) fn addresses(&self, address: Address) -> Result<Vec<(u32, u64)>, LaneFault> {
         let offset = i64::from(address.offset) as u64;
         let bases = match address.base {
             Base::Reg(reg) => {
@@ -514,7 +520,7 @@ impl Step<'_, '_, '_> {
 }
 
 /// A thread of a warp, with what the warp knows of the others.
-fn who(warp: &Warp, lane: u32) -> Who<'_> {
+pub(crate) fn who(warp: &Warp, lane: u32) -> Who<'_> {
     Who { thread: (32 * warp.index + lane) as u16, clocks: &warp.clocks }
 }
 

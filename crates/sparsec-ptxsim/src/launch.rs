@@ -2,9 +2,11 @@
 
 use sparsec_ptx::print_instruction;
 
+use crate::barrier::merge;
 use crate::counts::Counts;
 use crate::error::{Fault, SimError};
 use crate::exec::{Context, run_warp};
+use crate::hopper::Groups;
 use crate::memory::Memory;
 use crate::program::Program;
 use crate::shared::Shared;
@@ -42,17 +44,36 @@ fn run_block(
 ) -> Result<(), Box<SimError>> {
     let threads: u32 = context.place.block.iter().product();
     let count = threads.div_ceil(32);
+    let mut groups = Groups::default();
+    let mut asked = None;
     let mut warps: Vec<Warp> = (0..count).map(|w| Warp::new(context.program, w, threads, count as usize)).collect();
     loop {
         for warp in warps.iter_mut().filter(|w| w.state == State::Running) {
-            if let Err(fault) = run_warp(context, warp, memory, shared, counts) {
+            if let Err(fault) = run_warp(context, warp, (memory, shared, &mut groups), counts) {
                 return Err(located(context, warp, fault));
             }
         }
         if warps.iter().all(|w| w.state == State::Done) {
-            return Ok(());
+            return match groups.left_behind(&warps) {
+                Some((w, fault)) => Err(located(context, &mut warps[w], (0, fault))),
+                None => Ok(()),
+            };
         }
-        if !release(&mut warps) {
+        let released = release(&mut warps);
+        let polling = warps.iter().find_map(|w| match w.state {
+            State::Polling { address } => Some((w.index as usize, address)),
+            _ => None,
+        });
+        if let Some((index, address)) = polling {
+            if !released && asked == Some(shared.events) {
+                let (arrivals, bytes) = shared.missing(address);
+                let fault = Fault::PhaseIncomplete { place: shared.place(address), arrivals, bytes };
+                return Err(located(context, &mut warps[index], (0, fault)));
+            }
+            asked = Some(shared.events);
+            let asking = warps.iter_mut().filter(|w| matches!(w.state, State::Polling { .. }));
+            asking.for_each(|w| w.state = State::Running);
+        } else if !released {
             let Some(warp) = warps.iter_mut().find(|w| w.state != State::Done) else { return Ok(()) };
             let State::Waiting { barrier, expected } = warp.state else { return Ok(()) };
             let index = warp.index as usize;
@@ -82,12 +103,8 @@ fn release(warps: &mut [Warp]) -> bool {
             continue;
         }
         // What one knows all know now; what they do from here on is new to the others.
-        let mut all = vec![0; warps.len()];
-        for (i, _) in &waiting {
-            for (known, clock) in all.iter_mut().zip(&warps[*i].clocks) {
-                *known = (*known).max(*clock);
-            }
-        }
+        let mut all = vec![0; warps.len() + 1];
+        waiting.iter().for_each(|(i, _)| merge(&mut all, &warps[*i].clocks));
         for (i, _) in &waiting {
             warps[*i].clocks.clone_from(&all);
             warps[*i].clocks[*i] += 1;

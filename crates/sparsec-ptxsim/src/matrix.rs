@@ -33,7 +33,7 @@ pub(crate) struct Fragments<'f> {
 }
 
 /// An entry of A or B as a number.
-fn entry(inputs: Type, register: u64, i: usize) -> f64 {
+pub(crate) fn entry(inputs: Type, register: u64, i: usize) -> f64 {
     match Format::of(inputs) {
         Some(format) if inputs != Type::Tf32 => format.decode(register >> (16 * i) & 0xffff),
         // The low bits of an f32 are not looked at.
@@ -79,7 +79,7 @@ pub(crate) fn multiply(m: &Mma, f: &Fragments<'_>) -> Result<Vec<Lanes>, (u32, F
 }
 
 /// The column of the whole A that an entry of the compressed one stands for.
-fn whole_column(
+pub(crate) fn whole_column(
     inputs: Type,
     k: usize,
     selector: u32,

@@ -153,6 +153,7 @@ fn addresses(instruction: &Instruction) -> Vec<(Space, sparsec_ptx::Address)> {
         | Instruction::Red { space, address, .. } => vec![(*space, *address)],
         Instruction::CpAsync { dst, src, .. } => vec![(Space::Shared, *dst), (Space::Global, *src)],
         Instruction::Ldmatrix { address, .. } => vec![(Space::Shared, *address)],
+        Instruction::Hopper(h) => h.addresses().into_iter().map(|(a, space, _)| (space, a)).collect(),
         _ => Vec::new(),
     }
 }

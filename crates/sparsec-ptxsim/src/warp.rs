@@ -1,5 +1,6 @@
 //! The state of a warp: registers of 32 lanes, the stack of paths, copies under way.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use sparsec_ptx::{Guard, Operand, Reg, RegClass, Special};
@@ -32,6 +33,32 @@ pub(crate) struct Copies {
     pub(crate) groups: VecDeque<Vec<Copy>>,
 }
 
+/// A matrix product of the warp's group that has not been waited for.
+#[derive(Clone)]
+pub(crate) struct GroupProduct {
+    pub(crate) sums: Vec<Reg>,
+    /// Registers of A.
+    pub(crate) factor: Vec<Reg>,
+    /// Addresses of the 16 bytes each that it reads.
+    pub(crate) chunks: Vec<u32>,
+}
+
+/// Products of the warp's group.
+#[derive(Clone, Default)]
+pub(crate) struct GroupProducts {
+    pub(crate) open: Vec<GroupProduct>,
+    pub(crate) groups: VecDeque<Vec<GroupProduct>>,
+    /// Instructions of the group so far.
+    pub(crate) steps: usize,
+}
+
+impl GroupProducts {
+    /// Those that have not been waited for.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = &GroupProduct> {
+        self.groups.iter().flatten().chain(&self.open)
+    }
+}
+
 /// Why a warp stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -40,6 +67,10 @@ pub(crate) enum State {
     Waiting {
         barrier: u32,
         expected: u32,
+    },
+    /// Asks for a phase of the `mbarrier` at this address, which is not complete.
+    Polling {
+        address: u32,
     },
     Done,
 }
@@ -68,9 +99,12 @@ pub(crate) struct Warp {
     /// The clocks of the block's warps, as far as this one knows them; its own is at `index`.
     pub(crate) clocks: Vec<u32>,
     pub(crate) copies: Vec<Copies>,
+    pub(crate) products: GroupProducts,
     registers: Vec<Lanes>,
     /// The lanes in which a register was written.
     written: Vec<u32>,
+    /// Whether a register was touched since the last `wgmma.fence`.
+    touched: Vec<Cell<bool>>,
     paths: Vec<Path>,
 }
 
@@ -81,7 +115,8 @@ impl Warp {
     pub(crate) fn new(program: &Program<'_>, index: u32, threads: u32, warps: usize) -> Warp {
         let lanes = (threads - 32 * index).min(32);
         let all = u32::MAX >> (32 - lanes);
-        let mut clocks = vec![0; warps];
+        // The last is that of bulk copies.
+        let mut clocks = vec![0; warps + 1];
         clocks[index as usize] = 1;
         Warp {
             index,
@@ -89,8 +124,10 @@ impl Warp {
             state: State::Running,
             clocks,
             copies: vec![Copies::default(); 32],
+            products: GroupProducts::default(),
             registers: vec![[0; 32]; program.registers],
             written: vec![0; program.registers],
+            touched: vec![Cell::new(false); program.registers],
             paths: vec![Path { next: 0, lanes: all, until: None }],
         }
     }
@@ -159,6 +196,12 @@ impl Warp {
 
     /// The values of a register, which must have been written in all of the lanes.
     pub(crate) fn read_register(&self, program: &Program<'_>, reg: Reg, lanes: u32) -> Result<Lanes, LaneFault> {
+        self.touched[program.slot(reg)].set(true);
+        self.peek(program, reg, lanes)
+    }
+
+    /// The same for a matrix product of the warp's group, which does not count as touching.
+    pub(crate) fn peek(&self, program: &Program<'_>, reg: Reg, lanes: u32) -> Result<Lanes, LaneFault> {
         let slot = program.slot(reg);
         let missing = lanes & !self.written[slot];
         if missing != 0 {
@@ -223,6 +266,22 @@ impl Warp {
             }
         }
         self.written[slot] |= lanes;
+        self.touched[slot].set(true);
+    }
+
+    /// Whether a register was touched since the last `wgmma.fence`.
+    pub(crate) fn is_touched(&self, program: &Program<'_>, reg: Reg) -> bool {
+        self.touched[program.slot(reg)].get()
+    }
+
+    /// Sets whether a register counts as touched.
+    pub(crate) fn set_touched(&self, program: &Program<'_>, reg: Reg, touched: bool) {
+        self.touched[program.slot(reg)].set(touched);
+    }
+
+    /// `wgmma.fence`.
+    pub(crate) fn fence(&self) {
+        self.touched.iter().for_each(|t| t.set(false));
     }
 
     /// Makes a register undefined in some lanes.

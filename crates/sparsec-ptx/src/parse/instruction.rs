@@ -1,5 +1,6 @@
 //! Instructions: the name gives the variant and its modifiers, the rest are operands.
 
+use super::hopper::hopper;
 use super::operand::{Operands, reg};
 use super::{Parse, parse_label};
 use crate::{
@@ -27,6 +28,9 @@ pub(super) fn statement(text: &str, module: &Module, function: &Function) -> Par
     let instruction = match modifiers.as_slice() {
         ["ld" | "st", ..] => access(&modifiers, &mut x)?.ok_or_else(unknown)?,
         ["mma" | "ldmatrix", ..] => tensor(&modifiers, &mut x)?.ok_or_else(unknown)?,
+        ["wgmma" | "mbarrier", ..] | ["fence", "proxy", ..] | ["cp", "async", "bulk", ..] => {
+            Instruction::Hopper(hopper(&modifiers, &mut x)?.ok_or_else(unknown)?)
+        }
         ["mov" | "cvt" | "cvta", ..] => copy(&modifiers, operands, &mut x)?.ok_or_else(unknown)?,
         _ => match sync(&modifiers, &mut x)? {
             Some(instruction) => instruction,

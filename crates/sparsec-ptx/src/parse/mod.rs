@@ -3,6 +3,7 @@
 //! It is no parser for PTX at large: it knows neither expressions nor several statements on a line. What it reads is as
 //! well-formed as the types demand; [`crate::verify_module`] tells the rest.
 
+mod hopper;
 mod instruction;
 mod operand;
 

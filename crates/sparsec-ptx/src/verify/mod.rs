@@ -8,10 +8,12 @@
 //! 4. Addresses are of the instruction's space; vector accesses are aligned where the offset tells.
 //! 5. Every register is written on all paths before it is read; what a guard may suppress counts as not written.
 //! 6. Instructions that all threads of a warp or block take part in have no guard.
-//! 7. Nor do they stand where lanes of a warp may have gone different ways (`uniform.rs`).
+//! 7. Nor do they stand where lanes of a warp, or for products of warp groups the warps of a group, may have gone different
+//!    ways (`uniform.rs`).
 //! 8. A function ends with `ret`, `exit`, `trap` or an unconditional jump.
 
 mod flow;
+mod hopper;
 mod operand;
 mod types;
 mod uniform;
@@ -170,17 +172,24 @@ fn verify_function(module: &Module, f: &Function, errors: &mut Errors) {
             errors.push(format!("{}, statement {at} `{text}`", f.name), problem.to_string());
         });
         uniform::check_uniform(f, &labels, &mut |at| {
-            let text = match f.body.get(at) {
-                Some(Statement::Instr { instruction, .. }) => print_instruction(module, f, instruction),
-                _ => String::new(),
+            let Some(Statement::Instr { instruction, .. }) = f.body.get(at) else { return };
+            let text = print_instruction(module, f, instruction);
+            let message = match instruction {
+                Instruction::Hopper(_) => {
+                    "all threads of a warp group must take part, and some may have gone another way"
+                }
+                _ => "all lanes must take part, and some may have gone another way",
             };
-            let message = "all lanes must take part, and some may have gone another way";
             errors.push(format!("{}, statement {at} `{text}`", f.name), message);
         });
     }
 }
 
-/// Whether all threads of the warp, or of the block, have to reach this instruction together.
+/// Whether all threads of the warp, of its group, or of the block, have to reach this instruction together.
 fn needs_all_threads(instruction: &Instruction) -> bool {
-    matches!(instruction, Instruction::BarSync { .. } | Instruction::Ldmatrix { .. } | Instruction::Mma(_))
+    match instruction {
+        Instruction::BarSync { .. } | Instruction::Ldmatrix { .. } | Instruction::Mma(_) => true,
+        Instruction::Hopper(h) => h.is_of_a_group(),
+        _ => false,
+    }
 }

@@ -91,6 +91,7 @@ fn addresses(instruction: &Instruction) -> Vec<(Address, Space, u32)> {
             vec![(*dst, Space::Shared, *bytes), (*src, Space::Global, *bytes)]
         }
         Instruction::Ldmatrix { address, .. } => vec![(*address, Space::Shared, 16)],
+        Instruction::Hopper(h) => h.addresses(),
         _ => Vec::new(),
     }
 }

@@ -85,6 +85,7 @@ pub(super) fn check_types(target: Target, instruction: &Instruction, say: &mut d
         }
         Instruction::Ldmatrix { dst, .. } => check(matches!(dst.len(), 1 | 2 | 4), "1, 2 or 4 matrices are loaded"),
         Instruction::Mma(m) => check_mma(m, say),
+        Instruction::Hopper(h) => super::hopper::check_hopper(target, h, say),
         Instruction::Shfl { .. }
         | Instruction::Prefetch { .. }
         | Instruction::Bra { .. }

@@ -1,27 +1,34 @@
-//! Whether all lanes of a warp come to the instructions that all of them take part in.
+//! Whether all lanes of a warp, or all warps of a group, come to the instructions that all of them take part in.
 //!
-//! Each register gets the bits of the lane's number that its value can depend on: all five for `%laneid` and for what is loaded
-//! from an address that depends on them, none for parameters, for `%tid.x >> 5`, and for what `shfl.idx` hands to everyone. A sum
+//! Each register gets the bits of the thread's number in its warp group that its value can depend on: the five of the lane for
+//! `%laneid`, also the two of the warp for `%tid.x`, only these for `%tid.x >> 5`, none for parameters and for `%tid.x >> 7`. What is
+//! loaded from an address that depends on lanes depends on all of them, and what `shfl.idx` hands to everyone on none. A sum
 //! of a value and the same value of lane `^ d` does not depend on the bit `d`, so five such steps, a reduction, end with
-//! none. A branch on a predicate that depends on any lets lanes part, up to the block where all paths meet again (its
+//! none of the lane's. A branch on a predicate that depends on any lets lanes part, up to the block where all paths meet again (its
 //! immediate post-dominator); what is written in between depends on them, too.
 //!
 //! Registers are looked at without regard to where in the function they are: what is said to be equal in all lanes is, and something
-//! else may be as well. Warps may part from each other: a barrier names how many wait for it.
+//! else may be as well. Warps may part from each other, but for `wgmma`: a barrier names how many wait for it.
 
 use std::collections::BTreeMap;
 
 use super::flow::{Block, blocks};
 use crate::{Base, BinaryOp, Function, Guard, Instruction, Label, Operand, Reg, ShflMode, Special, Statement};
 
-/// Bits of a lane's number.
+/// Bits of a thread's number in its warp group.
 type Bits = u8;
 
-const ALL: Bits = 31;
+/// Those of the lane, and all.
+const LANES: Bits = 31;
+const ALL: Bits = 127;
 
-/// The statements that all lanes take part in, where lanes may have parted.
+/// The statements that all lanes, or all warps of a group, take part in, where these may have parted.
 pub(super) fn check_uniform(f: &Function, labels: &BTreeMap<Label, usize>, say: &mut dyn FnMut(usize)) {
-    let collective = |s: &Statement| matches!(s, Statement::Instr { instruction, .. } if needs_all_lanes(instruction));
+    let needed = |s: &Statement| match s {
+        Statement::Instr { instruction, .. } => taking_part(instruction),
+        _ => 0,
+    };
+    let collective = |s: &Statement| needed(s) != 0;
     let parts = |s: &Statement| match s {
         Statement::Instr { guard: Some(_), instruction } => {
             matches!(instruction, Instruction::Bra { .. } | Instruction::Ret | Instruction::Exit)
@@ -54,9 +61,17 @@ pub(super) fn check_uniform(f: &Function, labels: &BTreeMap<Label, usize>, say: 
             break;
         }
     }
-    for (block, _) in blocks.iter().zip(&control).filter(|(_, own)| **own != 0) {
-        (block.start..block.end).filter(|at| f.body.get(*at).is_some_and(collective)).for_each(&mut *say);
+    for (block, own) in blocks.iter().zip(&control).filter(|(_, own)| **own != 0) {
+        (block.start..block.end).filter(|at| f.body.get(*at).is_some_and(|s| needed(s) & own != 0)).for_each(&mut *say);
     }
+}
+
+/// The bits by which threads that take part together differ.
+fn taking_part(instruction: &Instruction) -> Bits {
+    if matches!(instruction, Instruction::Hopper(h) if h.is_of_a_group()) {
+        return ALL;
+    }
+    if needs_all_lanes(instruction) { LANES } else { 0 }
 }
 
 /// Whether all lanes of a warp take part.
@@ -217,7 +232,8 @@ impl Lanes<'_> {
     fn operand(&self, operand: &Operand) -> Bits {
         match operand {
             Operand::Reg(reg) => self.reg(*reg),
-            Operand::Special(Special::TidX | Special::TidY | Special::TidZ | Special::LaneId) => ALL,
+            Operand::Special(Special::LaneId) => LANES,
+            Operand::Special(Special::TidX | Special::TidY | Special::TidZ) => ALL,
             _ => 0,
         }
     }
@@ -237,16 +253,19 @@ impl Lanes<'_> {
             Instruction::Mov { src, .. } => self.operand(src),
             Instruction::Binary { op, a, b, .. } => self.binary(*op, a, b),
             Instruction::Shfl { mode, src, lane, .. } => match (mode, lane) {
-                (ShflMode::Idx, lane) if self.operand(lane) == 0 => 0,
+                (ShflMode::Idx, lane) if self.operand(lane) & LANES == 0 => uses() & !LANES,
                 (ShflMode::Bfly, Operand::Int(_)) => self.operand(src),
-                _ if self.operand(src) == 0 => 0,
-                _ => ALL,
+                _ if self.operand(src) & LANES == 0 => uses(),
+                _ => uses() | LANES,
             },
-            Instruction::Vote { .. } => 0,
-            Instruction::Ldmatrix { .. } | Instruction::Mma(_) | Instruction::Atom { .. } => ALL,
+            Instruction::Vote { .. } => uses() & !LANES,
+            Instruction::Ldmatrix { .. } | Instruction::Mma(_) | Instruction::Atom { .. } | Instruction::Hopper(_) => {
+                ALL
+            }
             Instruction::Ld { address, .. } => match address.base {
                 // What one address holds is one value.
-                Base::Reg(reg) if self.reg(reg) != 0 => ALL,
+                Base::Reg(reg) if self.reg(reg) & LANES != 0 => self.reg(reg) | LANES,
+                Base::Reg(reg) => self.reg(reg),
                 _ => 0,
             },
             _ => uses(),
@@ -263,12 +282,12 @@ impl Lanes<'_> {
             && self.is_lane_number(*reg)
         {
             let power = u32::try_from(*n).ok().filter(|n| n.is_power_of_two()).map(u32::trailing_zeros);
-            let above = |shift: u32| if shift > 4 { 0 } else { ALL >> shift << shift };
+            let above = |shift: u32| if shift > 6 { 0 } else { both & ALL >> shift << shift };
             match (op, power) {
                 (BinaryOp::Shr, _) => return u32::try_from(*n).map_or(ALL, above),
                 (BinaryOp::Div, Some(shift)) => return above(shift),
-                (BinaryOp::Rem, Some(shift)) => return ALL & !above(shift),
-                (BinaryOp::And, _) => return ALL & *n as Bits,
+                (BinaryOp::Rem, Some(shift)) => return both & !above(shift),
+                (BinaryOp::And, _) => return both & *n as Bits,
                 _ => {}
             }
         }
