@@ -2,7 +2,7 @@
 
 mod assemble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -127,6 +127,8 @@ pub(crate) struct Lowering<'g> {
     /// The extents that kernels find out, in order, with the largest values over the symbols of inputs.
     found: Vec<(Symbol, Dim)>,
     schedules: BTreeMap<String, Vec<Schedule>>,
+    /// The nodes of the graph that are lowered.
+    lowered: BTreeSet<NodeId>,
 }
 
 /// Lowers a graph whose weights have formats.
@@ -160,6 +162,7 @@ pub fn lower_with(graph: &Graph, target: &TargetInfo, options: &LowerOptions) ->
         conditions: Vec::new(),
         found: Vec::new(),
         schedules: BTreeMap::new(),
+        lowered: BTreeSet::new(),
     };
     l.place_outputs();
     l.lower_nodes()?;
@@ -185,6 +188,7 @@ impl<'g> Lowering<'g> {
         for id in graph.topological_order() {
             self.require_extents(id)?;
             lower_node(self, id)?;
+            self.lowered.insert(id);
             // Its weights were looked at, and are next needed when they are written.
             graph.release_pages();
         }
@@ -199,7 +203,7 @@ impl<'g> Lowering<'g> {
         inputs: &[Place],
         targets: &[Option<Place>],
     ) -> Result<Vec<Place>, LowerError> {
-        let around = (self.graph, std::mem::take(&mut self.places));
+        let around = (self.graph, std::mem::take(&mut self.places), std::mem::take(&mut self.lowered));
         self.graph = graph;
         self.places = graph.inputs().iter().copied().zip(inputs.iter().copied()).collect();
         for ((_, value), target) in graph.outputs().iter().zip(targets) {
@@ -210,7 +214,7 @@ impl<'g> Lowering<'g> {
         }
         self.lower_nodes()?;
         let outputs = graph.outputs().iter().map(|(_, value)| self.place(*value)).collect();
-        (self.graph, self.places) = around;
+        (self.graph, self.places, self.lowered) = around;
         Ok(outputs)
     }
 
@@ -336,6 +340,32 @@ impl<'g> Lowering<'g> {
         };
         self.places.insert(value, place);
         place
+    }
+
+    /// Gives the memory of `value`, an operand of `node`, to the node's result, where nobody else needs the one or knows the other.
+    /// The node's kernel must read each element of the operand just before it writes the same element of the result.
+    pub(crate) fn take_over(&mut self, node: &Node, value: ValueId) -> bool {
+        let (graph, value) = (self.graph, root(self.graph, value));
+        let Some(place @ Place::Temporary(_)) = self.places.get(&value).copied() else { return false };
+        let nested = self.blocks.region() != 0 || self.blocks.is_optional();
+        let viewed = self.views.iter().any(|(of, _)| *of == place);
+        let once = node.operands.iter().filter(|&&v| root(graph, v) == value).count() == 1;
+        let placed = self.places.contains_key(&node.result());
+        if nested || viewed || !once || placed || !self.is_last_use(node, value) {
+            return false;
+        }
+        self.places.insert(node.result(), place);
+        true
+    }
+
+    /// Whether all that is left to do with a value and its reshaped views is what `node` does.
+    fn is_last_use(&self, node: &Node, value: ValueId) -> bool {
+        let graph = self.graph;
+        !graph.is_output(value)
+            && graph.users(value).into_iter().all(|user| match &graph.node(user).op {
+                Op::Reshape(_) => self.is_last_use(node, graph.node(user).result()),
+                _ => self.lowered.contains(&user) || graph.node(user).result() == node.result(),
+            })
     }
 
     /// Memory for a value that is no value of the graph.

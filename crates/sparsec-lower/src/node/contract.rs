@@ -178,6 +178,7 @@ fn weight_problem(
         density: 1.0,
         tokens: None,
         schedule: None,
+        in_place: None,
     })
 }
 

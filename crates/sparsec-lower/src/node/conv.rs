@@ -11,6 +11,7 @@ use crate::error::LowerError;
 use crate::kernels::conv::{PlainConv, conv_kernel};
 use crate::lowering::{Lowering, Place};
 use crate::node::{launch_node, strides_of};
+use crate::target::TargetInfo;
 use crate::weight::{ByteFilter, Table, View, WeightMatrix, WeightProblem, Window, convolve_bytes, multiply};
 
 pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<(), LowerError> {
@@ -65,6 +66,7 @@ pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) ->
         density: 1.0,
         tokens: None,
         schedule: None,
+        in_place: None,
     };
     launch_multiplication(l, node, problem, &weight, (node.operands[0], node.operands[1]), &args)
 }
@@ -102,6 +104,7 @@ fn lower_bytes(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs, weight: &Byt
         density: 1.0,
         tokens: None,
         schedule: None,
+        in_place: None,
     };
     let name = problem.name.clone();
     let Some(product) = convolve_bytes(problem, weight, zero.is_some(), &l.target) else { return Ok(false) };
@@ -160,10 +163,15 @@ pub(super) fn launch_multiplication(
     problem.tokens = [0, 2, 3].iter().map(|&i| problem.y.shape[i].eval(&l.options.nominal)).product();
     problem.schedule = l.options.schedules.get(&name).copied();
     let of_dump = l.options.coordinates.then(|| problem.clone());
+    // On a GPU reads before writes of one buffer are ordered between lanes, which costs more than memory does.
+    let on_gpu = l.target.lanes == TargetInfo::WARP.lanes;
+    let in_place = (0..args.len()).find(|&i| !on_gpu && problem.allows_in_place(i) && l.take_over(node, args[i]));
+    problem.in_place = in_place;
     let product = multiply(problem, weight, &format, &l.target)
         .map_err(|source| LowerError::Format { tensor: tensor.clone(), source })?;
     let mut places: Vec<Place> = vec![l.place(x), l.place(node.result())];
-    places.extend(args.iter().map(|&v| l.place(v)));
+    let args = args.iter().enumerate().filter(|(i, _)| in_place != Some(*i));
+    places.extend(args.map(|(_, &v)| l.place(v)));
     l.keep_schedules(&name, product.schedules);
     launch_tables(l, (product.kernel, product.tables), (&name, &tensor), places)?;
     match of_dump {

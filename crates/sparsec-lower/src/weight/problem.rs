@@ -19,6 +19,14 @@ pub(crate) struct View {
     pub(crate) strides: [Dim; 4],
 }
 
+impl View {
+    /// Whether equal indices lead to equal places.
+    fn is_like(&self, other: &View) -> bool {
+        let steps = self.strides.iter().zip(&other.strides).zip(&self.shape);
+        self.elem == other.elem && self.shape == other.shape && steps.into_iter().all(|((a, b), n)| a == b || n.is(1))
+    }
+}
+
 /// A sliding window in one dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -66,6 +74,8 @@ pub(crate) struct WeightProblem {
     pub(crate) y: View,
     /// Operands of the epilogue.
     pub(crate) args: Vec<View>,
+    /// The operand of the epilogue that the result takes the memory of, element by element.
+    pub(crate) in_place: Option<usize>,
     /// What is stored, given the sum.
     pub(crate) epilogue: Option<ScalarExpr>,
     /// Fraction of the weight's elements that the kernel multiplies; for choosing tiles.
@@ -77,6 +87,11 @@ pub(crate) struct WeightProblem {
 }
 
 impl WeightProblem {
+    /// Whether the result can lie where operand `arg` of the epilogue lies: each element is read where it is written, and just before.
+    pub(crate) fn allows_in_place(&self, arg: usize) -> bool {
+        self.args.get(arg).is_some_and(|arg| arg.is_like(&self.y))
+    }
+
     /// Kernel elements per channel.
     pub(crate) fn kernel_size(&self) -> usize {
         self.rows.kernel * self.cols.kernel

@@ -47,7 +47,11 @@ pub(crate) fn declare_activations(c: &mut Context, p: &WeightProblem) -> Activat
     };
     let x = view(c, "x", &p.x, BufferKind::Input);
     let y = view(c, "y", &p.y, BufferKind::Output);
-    let args = p.args.iter().enumerate().map(|(i, v)| view(c, &format!("arg{i}"), v, BufferKind::Input)).collect();
+    let args = p.args.iter().enumerate().map(|(i, v)| match p.in_place == Some(i) {
+        true => y,
+        false => view(c, &format!("arg{i}"), v, BufferKind::Input),
+    });
+    let args = args.collect();
     Activations { x, y, args }
 }
 
@@ -395,7 +399,7 @@ pub(crate) fn prefetch_pixel(c: &mut Context, p: &WeightProblem, b: &Activations
         c.push(Stmt::Prefetch(Access::element(b.y, at.to_vec())));
     }
     for (view, &arg) in p.args.iter().zip(&b.args) {
-        if unit(view) {
+        if unit(view) && arg != b.y {
             c.push(Stmt::Prefetch(Access::element(arg, arg_index(view, at))));
         }
     }
