@@ -14,11 +14,11 @@
 //! Rows are not split: the row of a kernel element is a whole number of rows below.
 
 use sparsec_graph::Dim;
-use sparsec_tir::{BinaryOp, BufferId, BufferKind, CompareOp, Expr, Scalar, Type, load};
+use sparsec_tir::{BinaryOp, BufferId, BufferKind, CompareOp, Expr, Scalar, Stmt, Type, load};
 
 use crate::context::Context;
 use crate::target::TargetInfo;
-use crate::weight::Window;
+use crate::weight::{LINE, LINES_AHEAD, Window};
 
 /// Elements of a band that stay in the first-level cache beside what else a task touches.
 const BAND_SHARE: usize = 8;
@@ -170,6 +170,7 @@ impl Band {
                 Expr::compare(CompareOp::Ge, row.clone(), Expr::int(0)),
                 Expr::compare(CompareOp::Lt, row.clone(), height),
             );
+            ask_ahead(c, image, &row, pixel);
             c.branch(
                 inside,
                 |c| {
@@ -257,5 +258,21 @@ impl Band {
                 }
             });
         });
+    }
+}
+
+/// Asks for lines of the image some rows below `row`, where its width is known and the processor does not follow a row by
+/// itself for long: `pixel` loads one of its elements.
+fn ask_ahead(c: &mut Context, image: &[Dim; 2], row: &Expr, pixel: &dyn Fn(Expr, Expr) -> Expr) {
+    let Some(width) = image[1].as_const() else { return };
+    let lines = (width.max(1) as usize).div_ceil(LINE as usize);
+    if lines > LINES_AHEAD {
+        return;
+    }
+    let below = row.clone() + Expr::int(LINES_AHEAD.div_ceil(lines) as i64);
+    for line in 0..lines as i64 {
+        if let Expr::Load(place) = pixel(below.clone(), Expr::int(line * LINE)) {
+            c.push(Stmt::Prefetch(place));
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use bytes::{ByteFilter, ByteMatrix, convolve_bytes, multiply_bytes};
 pub(crate) use matrix::WeightMatrix;
 pub(crate) use problem::{View, WeightProblem, Window};
 pub(crate) use tables::Table;
-pub(crate) use tile::epilogue_value;
+pub(crate) use tile::{LINE, LINES_AHEAD, epilogue_value};
 
 use sparsec_sparse::{Format, FormatError};
 
