@@ -1,8 +1,8 @@
 //! A thread pool that compiled models can borrow.
 //!
 //! Threads stay alive between loops. One loop is in flight at a time. Each worker has a part of it to itself, one behind the
-//! other, so that in a chain of loops over the same image a core reads what it wrote; whoever is done takes from the others'
-//! parts, piece by piece, so that a slow core does not hold the others up. Threads spin for some microseconds between loops before they
+//! other, so that in a chain of loops over the same image a core reads what it wrote. It takes half of what is left of it at a time, since iterations of a group share work when they run together; whoever
+//! is done takes from the others' parts, so that a slow core does not hold the others up. Threads spin for some microseconds between loops before they
 //! sleep, since the loops of a model follow each other closely.
 #![allow(unsafe_code, reason = "the loop's body is a C function with a pointer")]
 
@@ -16,8 +16,8 @@ use sparsec_abi::{Body, Parallel};
 
 use crate::RuntimeError;
 
-/// Pieces of a worker's part: enough that threads end together (28 strips of an image in pieces of 3 are 15 and 13), few
-/// enough that handing out costs nothing.
+/// The last pieces of a worker's part are a part's this fraction: small enough that threads end together (28 strips of an image in
+/// pieces of 3 are 15 and 13), large enough that handing out costs nothing.
 const PIECES_PER_WORKER: i64 = 16;
 /// Turns of the waiting loop before a thread sleeps.
 const SPINS: u32 = 4096;
@@ -186,12 +186,12 @@ impl Shared {
         let workers = self.next.len();
         for owner in (0..workers).map(|step| (worker as usize + step) % workers) {
             let part = self.part(job.extent, owner);
-            loop {
-                let begin = self.next[owner].0.fetch_add(job.piece, Ordering::Relaxed);
-                if begin >= part.end {
-                    break;
-                }
-                let end = (begin + job.piece).min(part.end);
+            // Half of what is left, as long as that is more than a piece ("Guided Self-Scheduling", IEEE Transactions on Computers,
+            // 1987).
+            let end_of = |begin: i64| (begin + job.piece.max((part.end - begin) / 2)).min(part.end);
+            let take = |begin: i64| (begin < part.end).then(|| end_of(begin));
+            while let Ok(begin) = self.next[owner].0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+                let end = end_of(begin);
                 // SAFETY: the body may be called for any piece from any thread, with worker numbers that differ between
                 // threads; `arg` lives until `run` returns, which waits for every worker.
                 unsafe { (job.body)(job.arg, begin, end, worker) }
