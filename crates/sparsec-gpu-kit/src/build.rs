@@ -49,7 +49,7 @@ pub(crate) fn build(
     let rewritten = sparsec_rewrite::rewrite(&normal, &options).map_err(|e| said("rewrite")(&e))?;
     let lowered = sparsec_lower::lower_with(
         &rewritten.graph,
-        &TargetInfo::WARP.with_precision(compute),
+        &TargetInfo::WARP.with_capability(gpu.capability()).with_precision(compute),
         &LowerOptions::default(),
     )
     .map_err(|e| said("lower")(&e))?;

@@ -199,9 +199,13 @@ impl<'c> Body<'_, 'c> {
                 let active = self.active(access)?;
                 self.cx.store(value, base, index, active)
             }
-            Stmt::Barrier | Stmt::CopyAsync(..) | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {
-                invalid("a statement of a team of warps, on a CPU")
-            }
+            Stmt::Barrier
+            | Stmt::CopyAsync(..)
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::Spread(..)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_) => invalid("a statement of a team of warps, on a CPU"),
             Stmt::Product(_) | Stmt::SaveTile(..) => invalid("a matrix product of a warp, on a CPU"),
             Stmt::Prefetch(access) => {
                 let (scalar, base, index) = self.place(access)?;

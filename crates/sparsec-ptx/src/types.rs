@@ -243,3 +243,14 @@ pub enum Target {
 }
 
 named!(Target { Sm80 = "sm_80", Sm90a = "sm_90a", });
+
+impl Target {
+    /// Ten times the compute capability.
+    #[must_use]
+    pub fn capability(self) -> u32 {
+        match self {
+            Target::Sm80 => 80,
+            Target::Sm90a => 90,
+        }
+    }
+}

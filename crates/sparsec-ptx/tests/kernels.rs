@@ -63,7 +63,12 @@ fn weights_in_every_format() {
 
 /// A linear layer at a precision: 2:4 entries in blocks of 16 x 32, of which some are empty.
 fn blocked(format: &str, (m, k): (usize, usize), by_token: bool) -> String {
-    let value = |row: usize, col: usize| match (row / 16 + col / 32) % 3 {
+    of_height(16, format, (m, k), by_token)
+}
+
+/// The same in blocks of so many rows; none is empty where there are none.
+fn of_height(height: usize, format: &str, (m, k): (usize, usize), by_token: bool) -> String {
+    let value = |row: usize, col: usize| match row.checked_div(height).map_or(1, |block| (block + col / 32) % 3) {
         0 => "0.0".to_owned(),
         _ if format.starts_with("nm") && (col + row) % 4 > 1 => "0.0".to_owned(),
         _ => format!("{:?}", ((row * 7 + col * 3) % 11) as f32 * 0.25 - 1.125),
@@ -91,54 +96,82 @@ const CASES: [(bool, Target, Option<i64>); 6] = [
     (false, Target::Sm90a, Some(64 * 132)),
 ];
 
+/// Registers that a kernel takes, none of which is spilled; it has the matrix instructions of its kind alone.
+fn registers_of(text: &str, format: &str, precision: Precision, target: Target, tokens: Option<i64>) -> Vec<String> {
+    let graph = sparsec_graph::parse(text).expect("the text is a graph");
+    let options = LowerOptions {
+        nominal: tokens.map(|n| (Symbol::new("n"), n)).into_iter().collect(),
+        ..LowerOptions::default()
+    };
+    let warp = TargetInfo::WARP.with_capability(target.capability()).with_precision(Some(precision));
+    let lowered = lower_with(&graph, &warp, &options).expect("the graph lowers");
+    let group = lowered.program.kernels.iter().any(Kernel::has_group_products);
+    let what = match tokens {
+        Some(_) if group => "group",
+        Some(_) => "team",
+        None => "warp",
+    };
+    let module = emit_program(&lowered.program, target).unwrap_or_else(|e| panic!("{e}")).module;
+    let ptx = print_module(&module);
+    assert_eq!(parse_module(&ptx).as_ref(), Ok(&module), "{ptx}");
+    let (instruction, wanted) = match (group, format) {
+        (false, "nm<2,4>") => ("mma.sp::ordered_metadata", "HMMA.SP"),
+        (false, _) => ("mma.sync", "HMMA"),
+        (true, "nm<2,4>") => ("wgmma.mma_async.sp.sync", "HGMMA.SP"),
+        (true, _) => ("wgmma.mma_async.sync", "HGMMA"),
+    };
+    assert!(ptx.contains(instruction), "{ptx}");
+    let Some(tools) = Tools::find() else { return Vec::new() };
+    let mut registers = Vec::new();
+    for ptxas in Ptxas::ALL {
+        let assembled = tools.assemble(ptxas, &ptx, target.name()).unwrap_or_else(|e| panic!("{ptxas}: {e}\n{ptx}"));
+        assert_eq!(assembled.warnings, Vec::<String>::new(), "{ptx}");
+        let found = tools.mnemonics(&assembled.cubin).expect("is read back");
+        let mut matrix = found.keys().filter(|m| m.contains("MMA"));
+        assert!(matrix.clone().count() > 0 && matrix.all(|m| m.starts_with(wanted)), "{found:?}");
+        for (name, usage) in &assembled.usage {
+            assert_eq!((usage.spill_stores, usage.spill_loads), (0, 0), "{name}: {usage:?}");
+            let (precision, target) = (precision.name(), target.name());
+            registers.push(format!("{precision} {format} {what} {target} {ptxas}: {} registers", usage.registers));
+        }
+    }
+    registers
+}
+
 /// Tensor cores: which machine instructions there are, how many registers they take, and that none is spilled.
 #[test]
 fn tensor_cores() {
-    let tools = Tools::find();
     let mut registers = Vec::new();
     for precision in Precision::ALL {
-        let warp = TargetInfo::WARP.with_precision(Some(precision));
         for format in ["dense", "bsr<16,16>", "nm<2,4>"] {
             if (precision, format) == (Precision::TF32, "nm<2,4>") {
                 continue;
             }
             for (by_token, target, tokens) in CASES {
-                let graph = sparsec_graph::parse(&blocked(format, (100, 136), by_token)).expect("the text is a graph");
-                let options = LowerOptions {
-                    nominal: tokens.map(|n| (Symbol::new("n"), n)).into_iter().collect(),
-                    ..LowerOptions::default()
-                };
-                let lowered = lower_with(&graph, &warp, &options).expect("the graph lowers");
-                let what = if tokens.is_some() { "team" } else { "warp" };
-                let module = emit_program(&lowered.program, target).unwrap_or_else(|e| panic!("{e}")).module;
-                let ptx = print_module(&module);
-                assert_eq!(parse_module(&ptx).as_ref(), Ok(&module), "{ptx}");
-                assert!(
-                    ptx.contains(if format == "nm<2,4>" { "mma.sp::ordered_metadata" } else { "mma.sync" }),
-                    "{ptx}"
-                );
-                let Some(tools) = &tools else { continue };
-                for ptxas in Ptxas::ALL {
-                    let assembled =
-                        tools.assemble(ptxas, &ptx, target.name()).unwrap_or_else(|e| panic!("{ptxas}: {e}\n{ptx}"));
-                    assert_eq!(assembled.warnings, Vec::<String>::new());
-                    let found = tools.mnemonics(&assembled.cubin).expect("is read back");
-                    let wanted = if format == "nm<2,4>" { "HMMA.SP" } else { "HMMA" };
-                    assert!(found.keys().any(|m| m.starts_with(wanted)), "{found:?}");
-                    for (name, usage) in &assembled.usage {
-                        assert_eq!((usage.spill_stores, usage.spill_loads), (0, 0), "{name}: {usage:?}");
-                        registers.push(format!(
-                            "{} {format} {what} {} {ptxas}: {} registers",
-                            precision.name(),
-                            target.name(),
-                            usage.registers
-                        ));
-                    }
-                }
+                let text = blocked(format, (100, 136), by_token);
+                registers.extend(registers_of(&text, format, precision, target, tokens));
             }
         }
     }
-    if tools.is_some() {
+    if !registers.is_empty() {
+        insta::assert_snapshot!(registers.join("\n"));
+    }
+}
+
+/// The same of warps that multiply together, where steps of 64 rows have no more zeros than those of 16.
+#[test]
+fn groups_of_warps() {
+    let mut registers = Vec::new();
+    for precision in [Precision::F16, Precision::BF16] {
+        for (format, height) in [("dense", 0), ("bsr<64,16>", 64)] {
+            for by_token in [true, false] {
+                let text = of_height(height, format, (256, 160), by_token);
+                registers.extend(registers_of(&text, format, precision, Target::Sm90a, Some(64 * 132)));
+            }
+        }
+    }
+    if !registers.is_empty() {
+        assert!(registers.iter().all(|r| r.contains(" group ")), "{registers:?}");
         insta::assert_snapshot!(registers.join("\n"));
     }
 }

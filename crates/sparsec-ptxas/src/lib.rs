@@ -127,7 +127,9 @@ impl Tools {
         let target = format!("--gpu-name={target}");
         let arguments = ["--verbose".as_ref(), target.as_ref(), input.as_os_str(), "-o".as_ref(), output.as_os_str()];
         let (_, log) = run(&program, &arguments)?;
-        let warnings = log.lines().filter(|l| l.contains("warning")).map(str::to_owned).collect();
+        // That products of warp groups had to be made one after the other is said as an information.
+        let warns = |l: &&str| l.contains("warning") || l.contains("Performance Loss");
+        let warnings = log.lines().filter(warns).map(str::to_owned).collect();
         Ok(Assembled { cubin: std::fs::read(&output)?, usage: parse_usage(&log), warnings })
     }
 

@@ -8,6 +8,7 @@ mod agree;
 use agree::{check, check_on, run_launches, without_payloads};
 use proptest::prelude::*;
 use sparsec_lower::TargetInfo;
+use sparsec_ptx::Target;
 use sparsec_ptxsim::{Device, DevicePtr};
 use sparsec_tir::{
     Argument as Place, BufferKind, Expr, Kernel, Precision, Program, Step, expand_math, lower_to_flat, print_kernel,
@@ -32,7 +33,7 @@ proptest! {
         let kernels = vec![flat.clone()];
         let launches = vec![launch];
         let program = Program { name: "m".to_owned(), kernels, launches, steps: Step::sequence(1), ..Program::default() };
-        run_launches(&program, &mut device, &[], |at| match at {
+        run_launches(Target::Sm80, &program, &mut device, &[], |at| match at {
             Place::Input(i) => places[i as usize],
             other => panic!("{other:?}"),
         });

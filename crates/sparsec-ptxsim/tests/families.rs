@@ -131,12 +131,17 @@ fn sampled_attention() {
 }
 
 /// Steps of a weight that are not all zero: 16 rows by the columns of one product.
-fn steps(format: &str, (m, k): (usize, usize), depth: usize) -> u64 {
+fn steps(format: &str, extents: (usize, usize), depth: usize) -> u64 {
+    steps_of(&|row, col| element(format, row, col), extents, (16, depth))
+}
+
+/// The same of other elements, in steps of other heights.
+fn steps_of(element: &dyn Fn(usize, usize) -> f32, (m, k): (usize, usize), (height, depth): (usize, usize)) -> u64 {
     let is_zero = |row: usize, col: usize| {
-        let mut elements = (row..(row + 16).min(m)).flat_map(|r| (col..(col + depth).min(k)).map(move |c| (r, c)));
-        elements.all(|(r, c)| element(format, r, c) == 0.0)
+        let mut elements = (row..(row + height).min(m)).flat_map(|r| (col..(col + depth).min(k)).map(move |c| (r, c)));
+        elements.all(|(r, c)| element(r, c) == 0.0)
     };
-    let all = (0..m).step_by(16).flat_map(|row| (0..k).step_by(depth).map(move |col| (row, col)));
+    let all = (0..m).step_by(height).flat_map(|row| (0..k).step_by(depth).map(move |col| (row, col)));
     all.filter(|&(row, col)| !is_zero(row, col)).count() as u64
 }
 
@@ -207,6 +212,61 @@ fn teams() {
     insta::assert_snapshot!(table(&kinds));
 }
 
+/// The element of a weight of blocks of 64 x 16, of which some are empty, all of the second row of blocks.
+fn tall(format: &str, row: usize, col: usize) -> f32 {
+    let empty = row / 64 == 1 || (row / 64 * 5 + col / 16 * 2).is_multiple_of(5) || row == 2 || col == 4;
+    let kept = if format == "nm<2,4>" { (col + row) % 4 < 2 } else { (row * 5 + col * 3) % 7 < 4 };
+    if kept && !empty { ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.13 } else { 0.0 }
+}
+
+/// Groups of four warps that multiply together, on GPUs of compute capability 9.0: as `teams`, with steps of 64 rows.
+#[test]
+fn groups() {
+    let mut kinds = BTreeMap::new();
+    let full = |row: usize, col: usize| {
+        if (row + col) % 4 < 2 { ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.13 } else { 0.0 }
+    };
+    for precision in [Precision::F16, Precision::BF16] {
+        let target = TargetInfo::WARP.with_capability(90).with_precision(Some(precision));
+        for (format, depth) in [("dense", 16), ("pruned<dense>", 16), ("bsr<64,16>", 16)] {
+            let options = LowerOptions { nominal: [(Symbol::new("n"), 64 * 132)].into(), ..LowerOptions::default() };
+            for by_token in [true, false] {
+                for (m, k, n) in [(150, 139, 70), (65, 20, 3), (199, 90, 64)] {
+                    let text = linear_of(&|row, col| tall(format, row, col), format, (m, k), "n", by_token);
+                    let ran = check_with((&target, &options), &text, &[n]);
+                    let expected = steps_of(&|row, col| tall(format, row, col), (m, k), (64, depth));
+                    assert_eq!(ran.counts.matrix_products, expected * (n as u64).div_ceil(64), "{format} {m} x {k}");
+                    note(&ran, &mut kinds, &format!("{format} {}", precision.name()));
+                }
+                // 128 rows and whole parts, of which no step is empty.
+                let text = linear_of(&full, format, (128, 192), "n", by_token);
+                let ran = check_with((&target, &options), &text, &[70]);
+                assert_eq!(ran.counts.matrix_products, (2 * 192 / depth * 2) as u64);
+                note(&ran, &mut kinds, &format!("{format} {}, full", precision.name()));
+            }
+        }
+    }
+    insta::assert_snapshot!(table(&kinds));
+}
+
+/// Where most steps of 64 rows would be zeros, warps multiply for themselves; so they do in `tf32`, and on other GPUs.
+#[test]
+fn groups_where_they_pay() {
+    let one_in_four = |row: usize, _: usize| if row / 16 % 4 == 1 { 0.75 } else { 0.0 };
+    let options = LowerOptions { nominal: [(Symbol::new("n"), 64 * 132)].into(), ..LowerOptions::default() };
+    let run = |capability: u32, precision: Precision, element: &dyn Fn(usize, usize) -> f32| {
+        let target = TargetInfo::WARP.with_capability(capability).with_precision(Some(precision));
+        check_with((&target, &options), &linear_of(element, "bsr<16,16>", (128, 32), "n", true), &[9]).kernels
+    };
+    let half = |row: usize, _: usize| if row % 64 < 32 { 0.0 } else { 0.75 };
+    assert_eq!(run(90, Precision::F16, &|_, _| 0.75), ["k0_gemm_group"]);
+    assert_eq!(run(90, Precision::F16, &one_in_four), ["k0_gemm_team"]);
+    assert_eq!(run(90, Precision::F16, &half), ["k0_gemm_team"]);
+    assert_eq!(run(90, Precision::TF32, &|_, _| 0.75), ["k0_gemm_team"]);
+    assert_eq!(run(80, Precision::F16, &|_, _| 0.75), ["k0_gemm_team"]);
+    assert_eq!(run(100, Precision::F16, &|_, _| 0.75), ["k0_gemm_team"]);
+}
+
 /// Batches of images in lines, and a weight of zeros.
 #[test]
 fn teams_of_images_and_zeros() {
@@ -214,9 +274,14 @@ fn teams_of_images_and_zeros() {
     let options = LowerOptions { nominal: [(Symbol::new("n"), 132)].into(), ..LowerOptions::default() };
     let ran = check_with((&target, &options), &conv("dense", "80, 40, 1, 1", "n, 40, 9, 11", POINT), &[2]);
     assert_eq!(ran.kernels, ["k0_gemm_team"]);
+    let hopper = target.with_capability(90);
+    let ran = check_with((&hopper, &options), &conv("dense", "80, 40, 1, 1", "n, 40, 9, 11", POINT), &[2]);
+    assert_eq!(ran.kernels, ["k0_gemm_group"]);
     let options = LowerOptions { nominal: [(Symbol::new("n"), 64 * 132)].into(), ..LowerOptions::default() };
     for format in ["bsr<16,16>", "nm<2,4>"] {
         let ran = check_with((&target, &options), &linear_of(&|_, _| 0.0, format, (80, 40), "n", true), &[5]);
+        assert_eq!(ran.counts.matrix_products, 0);
+        let ran = check_with((&hopper, &options), &linear_of(&|_, _| 0.0, format, (80, 40), "n", true), &[5]);
         assert_eq!(ran.counts.matrix_products, 0);
     }
 }

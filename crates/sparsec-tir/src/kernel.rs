@@ -207,6 +207,12 @@ pub enum Stmt {
     CommitCopies,
     /// Waits until at most so many of this warp's groups of copies are not done.
     AwaitCopies(u32),
+    /// Writes a vector to a team buffer in pieces of 16 bytes, which lie this many elements from each other: rows of blocks.
+    Spread(Access, Expr, i64),
+    /// The products of this warp's group since the last one are a group of products.
+    CommitProducts,
+    /// Waits until at most so many groups of products are not done.
+    AwaitProducts(u32),
     /// Hints that the memory there will be read soon. May lie outside the buffer.
     Prefetch(Access),
     /// A remark for the reader.
@@ -278,6 +284,20 @@ impl Kernel {
                 Stmt::For(l) => of(&l.body),
                 Stmt::If(_, yes, no) => of(yes).or_else(|| of(no)),
                 _ => None,
+            })
+        }
+        of(&self.body)
+    }
+
+    /// Whether groups of warps multiply together.
+    #[must_use]
+    pub fn has_group_products(&self) -> bool {
+        fn of(block: &[Stmt]) -> bool {
+            block.iter().any(|s| match s {
+                Stmt::Product(product) => product.group.is_some(),
+                Stmt::For(l) => of(&l.body),
+                Stmt::If(_, yes, no) => of(yes) || of(no),
+                _ => false,
             })
         }
         of(&self.body)

@@ -37,7 +37,9 @@ pub use program::{
     ArenaSlot, Argument, ConstantData, ConstantInfo, Constraint, FindStep, Launch, Location, LoopStep, Port, Program,
     Step, TripCount, kernel_scratch_bytes,
 };
-pub use tile::{Precision, Product, TILE_COLUMNS, TILE_ROWS, TILE_SUMS, Tile, round_to_tf32};
+pub use tile::{
+    GROUP_ROWS, GROUP_WARPS, Layout, Precision, Product, TILE_COLUMNS, TILE_ROWS, TILE_SUMS, Tile, round_to_tf32,
+};
 pub use types::{Scalar, Type};
 pub use verify::{
     MAX_LANES, TypeError, VerifyError, VerifyErrors, type_in_vector, type_of, verify_coordinate, verify_flat,

@@ -1,7 +1,7 @@
 //! Products of small matrices: what tensor cores do.
 //!
-//! A *tile* is a matrix in a buffer: its first element and two distances, of rows and of columns or, of a left factor that is *blocked*,
-//! of blocks: 8 rows of 16 bytes, one after the other. A fragment of such a factor is read without conflicts of banks. [`Stmt::Product`](crate::Stmt::Product) adds the product of
+//! A *tile* is a matrix in a buffer: its first element and two distances, of rows and of columns or, where it is *blocked*,
+//! of blocks: 8 rows of 16 bytes, or 8 columns of 16 bytes, one after the other. A fragment of such a factor is read without conflicts of banks. [`Stmt::Product`](crate::Stmt::Product) adds the product of
 //! two tiles to a matrix of 16 x 8 sums that is kept in registers, and [`Stmt::SaveTile`](crate::Stmt::SaveTile) writes that
 //! matrix to memory. Which lane of a warp holds which entry is said nowhere here: it is the backend's business.
 //!
@@ -14,6 +14,17 @@
 //!
 //! With `kept`, the left factor is 2:4 sparse: of each four columns two are stored, and row `i` has a word, `places[row + i]`,
 //! of two bits for each stored entry, the first lowest: its place among the four. The two places of a group ascend.
+//!
+//! Four warps of a team, a *group*, multiply together: 64 rows, of which each warp's sums are 16, and several times 8 columns.
+//!
+//! ```text
+//! group_product.f16 8 of sums[b, 0] += values[at] by blocks (64, 512) * window[from] by columns (520, 64)
+//! commit_products
+//! await_products 0
+//! ```
+//!
+//! Such products are under way until [`Stmt::AwaitProducts`](crate::Stmt::AwaitProducts) says otherwise: until then nothing touches the sums, and nothing writes to
+//! the factors.
 
 use crate::{Access, Expr, RegisterId, Scalar, Type};
 
@@ -21,6 +32,10 @@ use crate::{Access, Expr, RegisterId, Scalar, Type};
 pub const TILE_ROWS: usize = 16;
 /// Columns of the right factor, and of the sums.
 pub const TILE_COLUMNS: usize = 8;
+/// Warps of a group that multiplies together.
+pub const GROUP_WARPS: usize = 4;
+/// Rows of the left factor of a group's product.
+pub const GROUP_ROWS: usize = GROUP_WARPS * TILE_ROWS;
 /// The type of a register that holds the sums of a product: entry `(i, j)` is number `8 i + j`.
 pub const TILE_SUMS: Type = Type { scalar: Scalar::F32, lanes: (TILE_ROWS * TILE_COLUMNS) as u16 };
 
@@ -83,6 +98,29 @@ pub fn round_to_tf32(x: f32) -> f32 {
     f32::from_bits((x.to_bits() + 0x1000) & 0xffff_e000)
 }
 
+/// How the elements of a tile lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Rows and columns have distances.
+    Elements,
+    /// In blocks of 8 rows of 16 bytes, one row after the other; the distances are those of blocks.
+    Blocks,
+    /// In blocks of 8 columns of 16 bytes, one column after the other; the distances are those of blocks.
+    Columns,
+}
+
+impl Layout {
+    /// The words before the distances in the text form.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Layout::Elements => "by",
+            Layout::Blocks => "by blocks",
+            Layout::Columns => "by columns",
+        }
+    }
+}
+
 /// A matrix in a buffer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
@@ -90,21 +128,28 @@ pub struct Tile {
     pub at: Access,
     /// Distance of rows, then of columns, in elements; of blocks where there are any.
     pub strides: [Expr; 2],
-    /// Whether it consists of blocks: 8 rows of 16 bytes, one after the other. Left factors only.
-    pub blocked: bool,
+    /// How its elements lie. Sums are saved, and right factors of single warps lie, as [`Layout::Elements`]; left factors never as
+    /// [`Layout::Columns`].
+    pub layout: Layout,
 }
 
 impl Tile {
     /// A matrix whose elements have these distances.
     #[must_use]
     pub fn new(at: Access, strides: [Expr; 2]) -> Tile {
-        Tile { at, strides, blocked: false }
+        Tile { at, strides, layout: Layout::Elements }
     }
 
-    /// A left factor in blocks of 8 rows of 16 bytes, of these distances.
+    /// A factor in blocks of 8 rows of 16 bytes, of these distances.
     #[must_use]
     pub fn in_blocks(at: Access, strides: [Expr; 2]) -> Tile {
-        Tile { at, strides, blocked: true }
+        Tile { at, strides, layout: Layout::Blocks }
+    }
+
+    /// A factor in blocks of 8 columns of 16 bytes, of these distances.
+    #[must_use]
+    pub fn in_columns(at: Access, strides: [Expr; 2]) -> Tile {
+        Tile { at, strides, layout: Layout::Columns }
     }
 }
 
@@ -113,11 +158,14 @@ impl Tile {
 pub struct Product {
     /// What the factors are rounded to.
     pub precision: Precision,
-    /// A register of type [`TILE_SUMS`], with its index.
+    /// Where a group of warps multiplies together: how often 8 columns the right factor has.
+    pub group: Option<u32>,
+    /// A register of type [`TILE_SUMS`], with its index: the first of as many as the right factor has 8 columns, which differ in
+    /// the last index.
     pub sums: (RegisterId, Vec<Expr>),
-    /// 16 rows, [`Precision::depth`] stored columns.
+    /// 16 rows ([`GROUP_ROWS`] of a group), [`Precision::depth`] stored columns.
     pub left: Tile,
-    /// As many rows as the left factor has columns; 8 columns.
+    /// As many rows as the left factor has columns; 8 columns, or several times 8.
     pub right: Tile,
     /// Of a 2:4 sparse left factor: the word of its first row.
     pub kept: Option<Access>,
@@ -143,7 +191,7 @@ impl Tile {
         expr: &mut dyn FnMut(&Expr) -> Result<Expr, E>,
     ) -> Result<Tile, E> {
         let [rows, columns] = &self.strides;
-        Ok(Tile { at: access(&self.at)?, strides: [expr(rows)?, expr(columns)?], blocked: self.blocked })
+        Ok(Tile { at: access(&self.at)?, strides: [expr(rows)?, expr(columns)?], layout: self.layout })
     }
 }
 
@@ -166,6 +214,7 @@ impl Product {
     ) -> Result<Product, E> {
         Ok(Product {
             precision: self.precision,
+            group: self.group,
             sums: (self.sums.0, self.sums.1.iter().map(&mut *expr).collect::<Result<_, _>>()?),
             left: self.left.try_map(access, expr)?,
             right: self.right.try_map(access, expr)?,

@@ -69,7 +69,7 @@ impl Backend {
         use sparsec_lower::TargetInfo;
         let target = match self {
             Backend::Cpu(target) => target,
-            Backend::Cuda(_) => return TargetInfo::WARP,
+            Backend::Cuda(gpu) => return TargetInfo::WARP.with_capability(gpu.capability()),
         };
         let mut info = match target.vector_bits() {
             512 => TargetInfo::AVX512,

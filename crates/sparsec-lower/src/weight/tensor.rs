@@ -266,6 +266,7 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
                         let row = e * Expr::int(TILE_ROWS as i64);
                         c.push(Stmt::Product(Box::new(Product {
                             precision: cut.precision,
+                            group: None,
                             sums: (sums, vec![b, t]),
                             left: tile(values, left, [stored as i64, 1]),
                             right: tile(window, right, strides),

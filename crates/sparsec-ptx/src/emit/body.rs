@@ -4,6 +4,8 @@
 //! loops are tested at the bottom, behind one check of the range. Conditions are scalars and so the same in all lanes:
 //! no branch divides a warp.
 
+use std::collections::BTreeMap;
+
 use sparsec_tir::{Expr, For, Kernel, LoopKind, RegisterId, Scalar, Stmt, Type as IrType, VarId};
 
 use super::code::Code;
@@ -14,7 +16,7 @@ use super::integer::fold;
 use super::memory::Place;
 use super::team::Loaded;
 use super::value::{Value, class_of, in_type, parts_of};
-use crate::{BinaryOp, CompareOp, Guard, Instruction, Operand, Reg, RegClass, Type};
+use crate::{BinaryOp, CompareOp, Guard, Hopper, Instruction, Operand, Reg, RegClass, Type};
 
 pub(super) struct Body<'k> {
     pub(super) kernel: &'k Kernel,
@@ -27,9 +29,15 @@ pub(super) struct Body<'k> {
     registers: Vec<Vec<Vec<Reg>>>,
     touched: Touched,
     /// The number of the warp in its team.
-    team: Option<Value>,
+    pub(super) team: Option<Value>,
     /// Fragments in registers that shared memory still has.
     pub(super) loaded: Loaded,
+    /// Whether groups of warps multiply together, so that what is stored has to become visible to their products.
+    pub(super) groups: bool,
+    /// Whether nothing touched registers since the last `wgmma.fence`.
+    pub(super) fenced: bool,
+    /// What named indices are multiples of.
+    pub(super) divisors: BTreeMap<VarId, i64>,
 }
 
 impl<'k> Body<'k> {
@@ -58,6 +66,9 @@ impl<'k> Body<'k> {
             touched: Touched::default(),
             team,
             loaded: Loaded::default(),
+            groups: kernel.has_group_products(),
+            fenced: false,
+            divisors: BTreeMap::new(),
         }
     }
 
@@ -68,19 +79,40 @@ impl<'k> Body<'k> {
     fn scoped(&mut self, statements: &[Stmt]) -> Emit<()> {
         self.code.enter();
         self.loaded.clear();
+        self.fenced = false;
         let result = self.block(statements);
+        self.fenced = false;
         self.loaded.clear();
         self.code.leave();
         result
     }
 
     fn statement(&mut self, statement: &Stmt) -> Emit<()> {
+        if !matches!(statement, Stmt::Product(_) | Stmt::Let(..) | Stmt::Comment(_) | Stmt::For(_)) {
+            self.fenced = false;
+        }
         match statement {
             Stmt::Comment(text) => {
                 self.code.comment(text.clone());
                 Ok(())
             }
-            Stmt::Product(p) => self.product(p),
+            Stmt::Product(p) => match p.group {
+                Some(tiles) => self.group_product(p, tiles),
+                None => self.product(p),
+            },
+            Stmt::Spread(to, e, distance) => {
+                self.before_reading(e);
+                let value = self.expr(e)?;
+                self.spread(to, &value, *distance)
+            }
+            Stmt::CommitProducts => {
+                self.code.push(Instruction::Hopper(Hopper::GroupCommit));
+                Ok(())
+            }
+            Stmt::AwaitProducts(pending) => {
+                self.code.push(Instruction::Hopper(Hopper::GroupWait { pending: *pending }));
+                Ok(())
+            }
             Stmt::SaveTile(to, r, index) => self.save_tile(to, *r, index),
             Stmt::Barrier => {
                 self.barrier();
@@ -101,9 +133,12 @@ impl<'k> Body<'k> {
             Stmt::For(l) => self.for_loop(l),
             Stmt::Let(var, e) => {
                 self.before_reading(e);
+                let divisor = self.divisor(e);
                 let value = self.expr(e)?;
                 let value = self.keep(value);
-                self.bind(*var, value)
+                self.bind(*var, value)?;
+                self.divisors.insert(*var, divisor);
+                Ok(())
             }
             Stmt::Set(register, index, e) => {
                 self.before_reading(e);
@@ -314,6 +349,7 @@ impl<'k> Body<'k> {
     }
 
     pub(super) fn bind(&mut self, var: VarId, value: Value) -> Emit<()> {
+        self.divisors.remove(&var);
         match self.vars.get_mut(var.index()) {
             Some(slot) => {
                 *slot = Some(value);

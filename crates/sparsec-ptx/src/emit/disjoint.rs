@@ -82,9 +82,14 @@ impl<'k> Finder<'k> {
                 }
                 // Where it writes follows from what its lanes hold.
                 Stmt::SaveTile(to, ..) => self.found.entry(to.at.buffer).or_default().push(None),
-                // Copies write to team buffers alone, and those are ordered by barriers.
-                Stmt::Barrier | Stmt::CopyAsync(..) | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {}
-                Stmt::Set(..) | Stmt::Product(_) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
+                // These write to team buffers alone, and those are ordered by barriers.
+                Stmt::Barrier | Stmt::CopyAsync(..) | Stmt::Spread(..) | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {}
+                Stmt::Set(..)
+                | Stmt::CommitProducts
+                | Stmt::AwaitProducts(_)
+                | Stmt::Product(_)
+                | Stmt::Prefetch(_)
+                | Stmt::Comment(_) => {}
             }
         }
     }

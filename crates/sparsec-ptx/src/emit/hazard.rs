@@ -125,7 +125,15 @@ impl Touched {
                 to.index.iter().chain(&from.index).chain(counts).for_each(|i| self.expr(kernel, i));
             }
             // What stands before a barrier is not forgotten here: of a loop it may be what stands behind it in the next iteration.
-            Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {}
+            Stmt::Barrier
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_) => {}
+            Stmt::Spread(to, e, _) => {
+                to.index.iter().for_each(|i| self.expr(kernel, i));
+                self.expr(kernel, e);
+            }
             Stmt::Prefetch(_) | Stmt::Comment(_) => {}
         }
     }

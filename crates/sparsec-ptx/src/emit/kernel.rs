@@ -313,12 +313,15 @@ fn vector_buffers(kernel: &Kernel) -> BTreeSet<BufferId> {
                 expr(c);
                 yes.iter().chain(no).for_each(|s| statement(found, s));
             }
+            Stmt::Spread(_, e, _) => expr(e),
             Stmt::Product(_)
             | Stmt::SaveTile(..)
             | Stmt::Barrier
             | Stmt::CopyAsync(..)
             | Stmt::CommitCopies
             | Stmt::AwaitCopies(_)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_)
             | Stmt::Prefetch(_)
             | Stmt::Comment(_) => {}
         }

@@ -335,7 +335,7 @@ fn zero_of_class(class: RegClass) -> Operand {
 }
 
 /// Stores write the low bits.
-fn store_type(scalar: Scalar) -> Type {
+pub(super) fn store_type(scalar: Scalar) -> Type {
     match scalar.size() {
         1 => Type::B8,
         2 => Type::B16,

@@ -16,6 +16,7 @@
 //! | `word.rs` | neighbouring elements as one wider scalar |
 //! | `team.rs` | barriers of a block, copies, what was loaded from shared memory already |
 //! | `product.rs` | products of matrices by tensor cores: fragments |
+//! | `group.rs` | products of warp groups: matrix descriptors, and blocks in shared memory |
 //! | `value.rs`, `code.rs` | values in registers; the function under construction |
 //! | `program.rs` | a program as a module and its launches |
 
@@ -24,6 +25,7 @@ mod code;
 mod convert;
 mod disjoint;
 mod error;
+mod group;
 mod hazard;
 mod integer;
 mod kernel;

@@ -11,7 +11,7 @@
 //! shared memory, are brought by `ldmatrix.trans`. A sparse left factor is laid out as the columns that it stores. Lane `4 g` has the
 //! places of the first eight stored columns of rows `g` (low half) and `g + 8`, lane `4 g + 1` those of the last eight.
 
-use sparsec_tir::{Access, Expr, Precision, Product, RegisterId, Scalar, Tile};
+use sparsec_tir::{Access, Expr, Layout, Precision, Product, RegisterId, Scalar, Tile};
 
 use super::body::Body;
 use super::error::{Emit, invalid};
@@ -33,6 +33,15 @@ struct Matrix {
     strides: [Value; 2],
 }
 
+/// The type of the factors.
+pub(super) fn inputs_of(precision: Precision) -> Type {
+    match precision {
+        Precision::F16 => Type::F16,
+        Precision::BF16 => Type::Bf16,
+        Precision::TF32 => Type::Tf32,
+    }
+}
+
 impl Body<'_> {
     pub(super) fn product(&mut self, p: &Product) -> Emit<()> {
         self.wait_for(&Touched::of_product(self.kernel, p));
@@ -46,7 +55,7 @@ impl Body<'_> {
         let group = self.code.binary(BinaryOp::Shr, Type::U32, lane, Operand::Int(2));
         let place = self.code.binary(BinaryOp::And, Type::B32, lane, Operand::Int(3));
 
-        let a = if p.left.blocked {
+        let a = if p.left.layout == Layout::Blocks {
             self.load_blocks(&left, p.precision)?
         } else {
             let mut a = Vec::new();
@@ -78,11 +87,7 @@ impl Body<'_> {
             Some(kept) => Some(SparseA { metadata: self.places_kept(kept, group, place)?, selector: 0 }),
             None => None,
         };
-        let inputs = match p.precision {
-            Precision::F16 => Type::F16,
-            Precision::BF16 => Type::Bf16,
-            Precision::TF32 => Type::Tf32,
-        };
+        let inputs = inputs_of(p.precision);
         let shape = match depth {
             8 => MmaShape::M16N8K8,
             16 => MmaShape::M16N8K16,
@@ -111,7 +116,7 @@ impl Body<'_> {
         Ok(())
     }
 
-    fn sums(&mut self, r: RegisterId, index: &[Expr]) -> Emit<Vec<Reg>> {
+    pub(super) fn sums(&mut self, r: RegisterId, index: &[Expr]) -> Emit<Vec<Reg>> {
         let (slots, ty) = self.register(r, index)?;
         if ty != sparsec_tir::TILE_SUMS {
             return invalid(format!("sums of a matrix product are {ty}"));
@@ -260,15 +265,15 @@ impl Body<'_> {
         self.is_multiple(index, 8)
     }
 
-    /// The word of metadata: of lane `4 g` for the first half of rows `g` and `g + 8`, of lane `4 g + 1` for the second.
-    fn places_kept(&mut self, kept: &Access, group: Operand, place: Operand) -> Emit<Reg> {
+    /// The word of metadata: of lane `4 g` for the first half of a row and the one 8 below, of lane `4 g + 1` for the second.
+    pub(super) fn places_kept(&mut self, kept: &Access, row: Operand, place: Operand) -> Emit<Reg> {
         if self.element(kept.buffer)? != Scalar::U32 {
             return invalid("the places of a sparse factor are no u32");
         }
         let (address, space) = self.address(kept)?;
         let crate::Base::Reg(base) = address.base else { return invalid("an address that is no register") };
         let mode = if space == Space::Shared { MadMode::Lo } else { MadMode::Wide };
-        let own = self.code.mad(mode, Type::U32, group, Operand::Int(4), base.into());
+        let own = self.code.mad(mode, Type::U32, row, Operand::Int(4), base.into());
         let Operand::Reg(own) = own else { return invalid("an address that is no register") };
         let hint = self.read_hint(kept.buffer, space);
         let mut words = Vec::new();

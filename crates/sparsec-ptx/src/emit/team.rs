@@ -9,7 +9,9 @@ use sparsec_tir::Access;
 
 use super::body::Body;
 use super::error::{Emit, invalid};
-use crate::{Address, Base, BinaryOp, CompareOp, Guard, Instruction, MadMode, Operand, Reg, RegClass, Space, Type};
+use crate::{
+    Address, Base, BinaryOp, CompareOp, Guard, Hopper, Instruction, MadMode, Operand, Reg, RegClass, Space, Type,
+};
 
 /// What was loaded, by the instruction without its destinations.
 #[derive(Default)]
@@ -24,8 +26,12 @@ impl Loaded {
 }
 
 impl Body<'_> {
-    /// `bar.sync` of all warps of the block.
+    /// `bar.sync` of all warps of the block. Products of groups read through the async proxy, so each thread makes visible there what it
+    /// stored, or waited for, before.
     pub(super) fn barrier(&mut self) {
+        if self.groups {
+            self.code.push(Instruction::Hopper(Hopper::FenceProxyAsync));
+        }
         self.code.push(Instruction::BarSync { barrier: 0, threads: None });
         self.waited();
     }

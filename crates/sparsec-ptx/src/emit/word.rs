@@ -68,6 +68,19 @@ impl Body<'_> {
         self.code.join(to, &pieces)
     }
 
+    /// A number that an expression is a multiple of; what names hold is known here.
+    pub(super) fn divisor(&self, e: &Expr) -> i64 {
+        match (self.constant(e), e) {
+            // Zero is a multiple of all; so large a power of two serves as well.
+            (Some(0), _) => 1 << 20,
+            (Some(v), _) => v.checked_abs().unwrap_or(1),
+            (_, Expr::Var(v)) => self.divisors.get(v).copied().unwrap_or(1),
+            (_, Expr::Binary(IrBinary::Add | IrBinary::Sub, x, y)) => gcd(self.divisor(x), self.divisor(y)),
+            (_, Expr::Binary(IrBinary::Mul, x, y)) => self.divisor(x).checked_mul(self.divisor(y)).unwrap_or(1),
+            _ => 1,
+        }
+    }
+
     /// Whether an index is known to be a multiple of `n`.
     pub(super) fn is_multiple(&self, e: &Expr, n: i64) -> bool {
         match (self.constant(e), e) {
@@ -77,6 +90,10 @@ impl Body<'_> {
             _ => false,
         }
     }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl Code {

@@ -45,13 +45,14 @@ fn eval(e: &Expr, values: &[i64]) -> i64 {
 
 /// Runs launches one after the other, each with the addresses of its buffers.
 pub(crate) fn run_launches(
+    gpu: Target,
     program: &Program,
     device: &mut Device,
     symbols: &[i64],
     mut place: impl FnMut(Place) -> DevicePtr,
 ) -> Counts {
     let mut total = Counts::default();
-    let emitted = emit_program(program, Target::Sm80).unwrap_or_else(|e| panic!("{e}"));
+    let emitted = emit_program(program, gpu).unwrap_or_else(|e| panic!("{e}"));
     let sequence: Vec<u32> = program
         .steps
         .iter()
@@ -78,7 +79,12 @@ pub(crate) fn run_launches(
             let scratch = device.upload("scratch", &vec![0xCB; info.scratch_bytes as usize * blocks as usize]);
             arguments.push(Argument::Pointer(scratch));
         }
-        match device.launch(&emitted.module, &info.name, Launch::linear(blocks, info.threads), &arguments) {
+        match device.launch(
+            &emitted.module,
+            &info.name,
+            Launch { shared_bytes: info.shared_bytes, ..Launch::linear(blocks, info.threads) },
+            &arguments,
+        ) {
             Ok(counts) => total.add(&counts),
             Err(e) => panic!("{e}\n{}\n{}", print_kernel(kernel), print_module(&emitted.module)),
         }
@@ -136,7 +142,8 @@ pub(crate) fn check_with((target, options): (&TargetInfo, &LowerOptions), text: 
     }
     let arena_bytes = program.arena_bytes.as_ref().map_or(0, |e| eval(e, symbols));
     let arena = device.allocate("arena", arena_bytes as usize);
-    let counts = run_launches(program, &mut device, symbols, |at| match at {
+    let gpu = if target.capability == 90 { Target::Sm90a } else { Target::Sm80 };
+    let counts = run_launches(gpu, program, &mut device, symbols, |at| match at {
         Place::Input(i) => at_inputs[i as usize],
         Place::Output(i) => at_outputs[i as usize],
         Place::Constant(i) => constants[i as usize],

@@ -73,7 +73,12 @@ impl Flattener<'_> {
                 Stmt::SaveTile(to.try_map(&mut |a| self.access(a), &mut |e| self.expr(e))?, *r, index)
             }
             Stmt::CopyAsync(to, from) => Stmt::CopyAsync(self.access(to)?, self.access(from)?),
-            Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => stmt.clone(),
+            Stmt::Spread(to, e, distance) => Stmt::Spread(self.access(to)?, self.expr(e)?, *distance),
+            Stmt::Barrier
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_) => stmt.clone(),
             Stmt::Prefetch(access) => Stmt::Prefetch(self.access(access)?),
             Stmt::Comment(text) => Stmt::Comment(text.clone()),
         })

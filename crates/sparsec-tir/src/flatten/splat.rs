@@ -43,7 +43,14 @@ fn stmt(k: &Kernel, stmt: Stmt) -> Result<Stmt, TypeError> {
             Stmt::SaveTile(to.try_map(&mut |a| access(k, a), &mut |e| expr(k, e))?, r, index)
         }
         Stmt::CopyAsync(to, from) => Stmt::CopyAsync(access(k, &to)?, access(k, &from)?),
-        Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => stmt,
+        Stmt::Spread(a, e, distance) => {
+            let a = access(k, &a)?;
+            let value = to_lanes(k, expr(k, &e)?, type_of_access(k, &a, None)?.lanes)?;
+            Stmt::Spread(a, value, distance)
+        }
+        Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) | Stmt::CommitProducts | Stmt::AwaitProducts(_) => {
+            stmt
+        }
         Stmt::Prefetch(a) => Stmt::Prefetch(access(k, &a)?),
         Stmt::Comment(text) => Stmt::Comment(text),
     })

@@ -141,7 +141,13 @@ impl Vectoriser<'_> {
                 out.push(Stmt::If(c.clone(), then, otherwise));
             }
             Stmt::Product(_) | Stmt::SaveTile(..) => return self.fail("product", "it is of a whole warp"),
-            Stmt::Barrier | Stmt::CopyAsync(..) | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {
+            Stmt::Barrier
+            | Stmt::CopyAsync(..)
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::Spread(..)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_) => {
                 return self.fail("a statement of a team", "it is of a whole warp");
             }
             Stmt::Prefetch(access) => self.prefetch(access, out)?,

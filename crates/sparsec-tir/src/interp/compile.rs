@@ -26,13 +26,15 @@ pub(super) struct Compiler<'k> {
     var_slots: usize,
     vector: Option<(VarId, u16)>,
     varying: BTreeSet<VarId>,
+    /// The slot of the variable that numbers the warps of a team.
+    warp: Option<usize>,
 }
 
 impl<'k> Compiler<'k> {
     pub(super) fn new(kernel: &'k Kernel, sparse: Vec<bool>) -> Self {
         let mut widest = kernel.vars.iter().map(|v| usize::from(v.ty.lanes)).max().unwrap_or(1);
         widest_loop(&kernel.body, &mut widest);
-        Compiler { kernel, sparse, var_slots: widest, vector: None, varying: BTreeSet::new() }
+        Compiler { kernel, sparse, var_slots: widest, vector: None, varying: BTreeSet::new(), warp: None }
     }
 
     pub(super) fn finish(self, body: Vec<Code>) -> Compiled {
@@ -81,7 +83,10 @@ impl<'k> Compiler<'k> {
                     return self.unsupported("a team has up to 32 warps, and stands in no vector loop");
                 };
                 let var = self.slot(l.var)?;
-                out.push(Code::Warps { var, count: count as usize, body: self.block(&l.body, false)? });
+                self.warp = Some(var);
+                let body = self.block(&l.body, false)?;
+                self.warp = None;
+                out.push(Code::Warps { var, count: count as usize, body });
             }
             Stmt::For(l) => {
                 let start = self.invariant(&l.start, Type::INDEX)?;
@@ -140,6 +145,7 @@ impl<'k> Compiler<'k> {
             }
             Stmt::Product(p) => out.push(Code::Product(Box::new(Product {
                 precision: p.precision,
+                group: p.group.map(|tiles| self.group(tiles, p)).transpose()?,
                 sums: self.sums(p.sums.0, &p.sums.1)?,
                 left: self.matrix(&p.left, p.precision.storage())?,
                 right: self.matrix(&p.right, p.precision.storage())?,
@@ -159,7 +165,21 @@ impl<'k> Compiler<'k> {
                 }
                 out.push(Code::Copy(to, from));
             }
-            Stmt::CommitCopies | Stmt::AwaitCopies(_) | Stmt::Prefetch(_) | Stmt::Comment(_) => {}
+            Stmt::Spread(to, e, distance) => {
+                let ty = self.checked(type_of_access(self.kernel, to, self.lanes()))?;
+                let (memory, node) = (self.memory(to)?, self.expr_to(e, ty)?);
+                let piece = 16 / ty.scalar.size();
+                if self.vector.is_some() || memory.active.is_some() || !memory.lanes.is_multiple_of(piece) {
+                    return self.unsupported("pieces of 16 bytes are spread, all of them, in no vector loop");
+                }
+                out.push(Code::Spread(memory, node, piece, *distance));
+            }
+            Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_)
+            | Stmt::Prefetch(_)
+            | Stmt::Comment(_) => {}
         }
         Ok(())
     }
@@ -302,8 +322,19 @@ impl<'k> Compiler<'k> {
     fn matrix(&mut self, tile: &Tile, elem: Scalar) -> Result<Matrix, InterpError> {
         let [rows, columns] = &tile.strides;
         let strides = [self.invariant(rows, Type::INDEX)?, self.invariant(columns, Type::INDEX)?];
-        let blocks = tile.blocked.then_some(16 / elem.size() as i64);
-        Ok(Matrix { at: self.element(&tile.at, elem)?, strides, blocks })
+        let piece = 16 / elem.size() as i64;
+        Ok(Matrix { at: self.element(&tile.at, elem)?, strides, layout: tile.layout, piece })
+    }
+
+    /// A group's product: how often 8 columns, all with sums of their own, and the variable that numbers the warps.
+    fn group(&self, tiles: u32, p: &crate::Product) -> Result<(usize, usize), InterpError> {
+        let extent = self.kernel.registers.get(p.sums.0.index()).and_then(|r| r.dims.last());
+        let first = p.sums.1.last().and_then(Expr::as_int).and_then(|i| u32::try_from(i).ok());
+        let fits = extent.zip(first).is_some_and(|(extent, first)| first.saturating_add(tiles) <= *extent);
+        match self.warp {
+            Some(warp) if fits => Ok((tiles as usize, warp)),
+            _ => self.unsupported("a group of warps multiplies in a team, into registers that are there"),
+        }
     }
 
     fn element(&mut self, access: &Access, elem: Scalar) -> Result<Memory, InterpError> {

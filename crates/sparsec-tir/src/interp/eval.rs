@@ -192,6 +192,20 @@ impl<'a> Machine<'a> {
             Code::Warps { var, count, body } => self.team(*var, *count, body)?,
             Code::Together(_) | Code::Barrier => return Err(unsupported(self.kernel, "a barrier outside of a team")),
             Code::Copy(to, from) => self.copy(to, from)?,
+            Code::Spread(to, node, piece, distance) => {
+                let at = self.stack.len();
+                self.eval(node)?;
+                let start = self.start(to, 1)? as i64;
+                for (j, l) in (0..to.lanes).step_by(*piece).enumerate() {
+                    let first = start.saturating_add((j as i64).saturating_mul(*distance));
+                    let first = self.flat(to.buffer, first, *piece)?;
+                    for i in 0..*piece {
+                        let value = self.stack[at + l + i];
+                        self.buffers[to.buffer].data.set(first + i, value);
+                    }
+                }
+                self.stack.truncate(at);
+            }
             Code::If(c, yes, no) => {
                 let branch = if self.scalar(c)? != 0 { yes } else { no };
                 self.run(branch)?;

@@ -1,6 +1,6 @@
 //! Kernels with names resolved to slots.
 
-use crate::{BinaryOp, CompareOp, Precision, ReduceOp, Scalar, Type, UnaryOp};
+use crate::{BinaryOp, CompareOp, Layout, Precision, ReduceOp, Scalar, Type, UnaryOp};
 
 /// An expression.
 #[derive(Debug)]
@@ -103,6 +103,8 @@ pub(super) enum Code {
     Barrier,
     /// To and from.
     Copy(Memory, Memory),
+    /// Pieces of so many elements, and their distance.
+    Spread(Memory, Node, usize, i64),
     If(Node, Vec<Code>, Vec<Code>),
 }
 
@@ -111,14 +113,17 @@ pub(super) enum Code {
 pub(super) struct Matrix {
     pub(super) at: Memory,
     pub(super) strides: [Node; 2],
-    /// Columns of a block of 8 rows, where it consists of such.
-    pub(super) blocks: Option<i64>,
+    pub(super) layout: Layout,
+    /// Elements in 16 bytes.
+    pub(super) piece: i64,
 }
 
 /// A product of matrices.
 #[derive(Debug)]
 pub(super) struct Product {
     pub(super) precision: Precision,
+    /// Of a group's product: how often 8 columns, and the variable that numbers the warps.
+    pub(super) group: Option<(usize, usize)>,
     pub(super) sums: Place,
     pub(super) left: Matrix,
     pub(super) right: Matrix,

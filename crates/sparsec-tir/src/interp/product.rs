@@ -7,24 +7,37 @@ use super::{
     lane,
     node::{Matrix, Memory, Place, Product},
 };
-use crate::{Precision, Scalar, TILE_COLUMNS, TILE_ROWS, round_to_tf32};
+use crate::{GROUP_WARPS, Layout, Precision, Scalar, TILE_COLUMNS, TILE_ROWS, round_to_tf32};
 
 type Result<T> = std::result::Result<T, InterpError>;
 
 impl Machine<'_> {
-    /// `sums += left * right`.
+    /// `sums += left * right`; of a group's product the rows that the warp has.
     pub(super) fn product(&mut self, p: &Product) -> Result<()> {
         let stored = p.precision.depth();
+        let (tiles, first) = match p.group {
+            Some((tiles, warp)) => (tiles, self.vars[warp] as usize % GROUP_WARPS * TILE_ROWS),
+            None => (1, 0),
+        };
         let kept = match &p.kept {
-            Some(kept) => Some(self.kept(kept)?),
+            Some(kept) => Some(self.kept(kept, first)?),
             None => None,
         };
         let depth = if kept.is_some() { 2 * stored } else { stored };
-        let left = self.read(&p.left, (TILE_ROWS, stored), p.precision)?;
-        let right = self.read(&p.right, (depth, TILE_COLUMNS), p.precision)?;
+        let left = self.read(&p.left, (first, 0), (TILE_ROWS, stored), p.precision)?;
         let at = self.register(&p.sums)?;
+        for tile in 0..tiles {
+            let right = self.read(&p.right, (0, tile * TILE_COLUMNS), (depth, TILE_COLUMNS), p.precision)?;
+            self.add_tile(&left, &right, kept.as_deref(), at + tile * TILE_ROWS * TILE_COLUMNS);
+        }
+        Ok(())
+    }
+
+    /// Adds a product to the sums whose registers begin there.
+    fn add_tile(&mut self, left: &[f64], right: &[f64], kept: Option<&[u32]>, at: usize) {
+        let stored = left.len() / TILE_ROWS;
         for (i, row) in left.chunks_exact(stored).enumerate() {
-            let word = kept.as_ref().and_then(|words| words.get(i)).copied();
+            let word = kept.and_then(|words| words.get(i)).copied();
             for j in 0..TILE_COLUMNS {
                 let mut sum = 0.0;
                 for (e, a) in row.iter().enumerate() {
@@ -37,13 +50,12 @@ impl Machine<'_> {
                 *slot = u64::from(((sum + before) as f32).to_bits());
             }
         }
-        Ok(())
     }
 
     /// Writes sums to memory.
     pub(super) fn save(&mut self, to: &Matrix, sums: &Place) -> Result<()> {
         let from = self.register(sums)?;
-        let places = self.places(to, (TILE_ROWS, TILE_COLUMNS))?;
+        let places = self.places(to, (0, 0), (TILE_ROWS, TILE_COLUMNS))?;
         for (i, at) in places.into_iter().enumerate() {
             let value = self.registers[from + i];
             self.buffers[to.at.buffer].data.set(at, value);
@@ -51,8 +63,14 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn read(&mut self, matrix: &Matrix, extents: (usize, usize), precision: Precision) -> Result<Vec<f64>> {
-        let places = self.places(matrix, extents)?;
+    fn read(
+        &mut self,
+        matrix: &Matrix,
+        first: (usize, usize),
+        extents: (usize, usize),
+        precision: Precision,
+    ) -> Result<Vec<f64>> {
+        let places = self.places(matrix, first, extents)?;
         let data = &self.buffers[matrix.at.buffer].data;
         let value = |at: usize| {
             let bits = data.get(at).unwrap_or(0);
@@ -64,9 +82,9 @@ impl Machine<'_> {
         Ok(places.into_iter().map(value).collect())
     }
 
-    /// The words of the rows of a sparse factor.
-    fn kept(&mut self, first: &Memory) -> Result<Vec<u32>> {
-        let start = self.address(first)?.map_or(0, |(start, _)| start);
+    /// The words of the rows of a sparse factor, from a row on.
+    fn kept(&mut self, first: &Memory, row: usize) -> Result<Vec<u32>> {
+        let start = row + self.address(first)?.map_or(0, |(start, _)| start);
         let words: Vec<u32> = (0..TILE_ROWS)
             .map(|i| {
                 let at = self.flat(first.buffer, (start + i) as i64, 1)?;
@@ -81,16 +99,23 @@ impl Machine<'_> {
         Err(InterpError::Unsupported { kernel, reason })
     }
 
-    /// The elements of a matrix, row by row.
-    fn places(&mut self, matrix: &Matrix, (rows, columns): (usize, usize)) -> Result<Vec<usize>> {
+    /// The elements of a part of a matrix, row by row.
+    fn places(
+        &mut self,
+        matrix: &Matrix,
+        (row, column): (usize, usize),
+        (rows, columns): (usize, usize),
+    ) -> Result<Vec<usize>> {
         let start = self.address(&matrix.at)?.map_or(0, |(start, _)| start as i64);
         let [down, right] = [self.int(&matrix.strides[0])?, self.int(&matrix.strides[1])?];
         let mut places = Vec::with_capacity(rows * columns);
-        for i in 0..rows as i64 {
-            for j in 0..columns as i64 {
-                let (row, column, inner) = match matrix.blocks {
-                    Some(width) => (i / 8, j / width, i % 8 * width + j % width),
-                    None => (i, j, 0),
+        for i in (row..row + rows).map(|i| i as i64) {
+            for j in (column..column + columns).map(|j| j as i64) {
+                let width = matrix.piece;
+                let (row, column, inner) = match matrix.layout {
+                    Layout::Blocks => (i / 8, j / width, i % 8 * width + j % width),
+                    Layout::Columns => (i / width, j / 8, j % 8 * width + i % width),
+                    Layout::Elements => (i, j, 0),
                 };
                 let steps = row.saturating_mul(down).saturating_add(column.saturating_mul(right));
                 let at = start.saturating_add(steps).saturating_add(inner);

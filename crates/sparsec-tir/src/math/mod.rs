@@ -85,12 +85,18 @@ impl Pass<'_> {
                 let c = self.expr(c, out)?;
                 Stmt::If(c, self.block(yes)?, self.block(no)?)
             }
+            Stmt::Spread(a, e, distance) => {
+                let a = self.access(a, out)?;
+                Stmt::Spread(a, self.expr(e, out)?, *distance)
+            }
             Stmt::Product(_)
             | Stmt::SaveTile(..)
             | Stmt::Barrier
             | Stmt::CopyAsync(..)
             | Stmt::CommitCopies
             | Stmt::AwaitCopies(_)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_)
             | Stmt::Prefetch(_)
             | Stmt::Comment(_) => stmt.clone(),
         })

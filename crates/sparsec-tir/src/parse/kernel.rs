@@ -6,8 +6,8 @@ use super::{
     lex::{Parser, Token},
 };
 use crate::{
-    Buffer, BufferId, BufferKind, Expr, For, Kernel, LoopKind, ParamId, Precision, Product, Register, RegisterId,
-    Stage, Stmt, Tile, Type, Var, VarId,
+    Buffer, BufferId, BufferKind, Expr, For, Kernel, Layout, LoopKind, ParamId, Precision, Product, Register,
+    RegisterId, Stage, Stmt, Tile, Type, Var, VarId,
 };
 
 /// A kernel that is read.
@@ -185,7 +185,26 @@ impl Parser {
         }
         if let Some(precision) = word.strip_prefix("product.").and_then(Precision::from_name) {
             self.next();
-            return self.tile_product(r, precision);
+            return self.tile_product(r, precision, None);
+        }
+        if let Some(precision) = word.strip_prefix("group_product.").and_then(Precision::from_name) {
+            self.next();
+            let tiles = self.small()?;
+            self.expect_word("of")?;
+            return self.tile_product(r, precision, Some(tiles));
+        }
+        if self.eat_word("commit_products") {
+            return Ok(Stmt::CommitProducts);
+        }
+        if self.eat_word("await_products") {
+            return self.small().map(Stmt::AwaitProducts);
+        }
+        if self.eat_word("spread") {
+            let to = self.access(&r.scope, "store")?;
+            self.expect_word("by")?;
+            let distance: u32 = self.small()?;
+            self.expect("=")?;
+            return Ok(Stmt::Spread(to, self.expr(&r.scope)?, distance.into()));
         }
         if self.eat_word("save") {
             let to = self.tile(r)?;
@@ -207,14 +226,14 @@ impl Parser {
         Err(self.expected("a statement"))
     }
 
-    fn tile_product(&mut self, r: &mut Reader, precision: Precision) -> Result<Stmt, ParseError> {
+    fn tile_product(&mut self, r: &mut Reader, precision: Precision, group: Option<u32>) -> Result<Stmt, ParseError> {
         let sums = self.register(r)?;
         self.expect("+=")?;
         let left = self.tile(r)?;
         self.expect("*")?;
         let right = self.tile(r)?;
         let kept = if self.eat_word("kept") { Some(self.access(&r.scope, "load")?) } else { None };
-        Ok(Stmt::Product(Box::new(Product { precision, sums, left, right, kept })))
+        Ok(Stmt::Product(Box::new(Product { precision, group, sums, left, right, kept })))
     }
 
     fn register(&mut self, r: &Reader) -> Result<(RegisterId, Vec<Expr>), ParseError> {
@@ -229,13 +248,17 @@ impl Parser {
     fn tile(&mut self, r: &Reader) -> Result<Tile, ParseError> {
         let at = self.access(&r.scope, "load")?;
         self.expect_word("by")?;
-        let blocked = self.eat_word("blocks");
+        let layout = match () {
+            () if self.eat_word("blocks") => Layout::Blocks,
+            () if self.eat_word("columns") => Layout::Columns,
+            () => Layout::Elements,
+        };
         self.expect("(")?;
         let rows = self.expr(&r.scope)?;
         self.expect(",")?;
         let columns = self.expr(&r.scope)?;
         self.expect(")")?;
-        Ok(Tile { at, strides: [rows, columns], blocked })
+        Ok(Tile { at, strides: [rows, columns], layout })
     }
 
     fn for_loop(&mut self, r: &mut Reader, kind: LoopKind) -> Result<For, ParseError> {

@@ -105,7 +105,12 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             let sums = text(&Expr::Reg(*r, index.clone()));
             let (left, right) = (tile_text(kernel, &p.left), tile_text(kernel, &p.right));
             let kept = p.kept.as_ref().map(|k| format!(" kept {}", access_text(kernel, k))).unwrap_or_default();
-            line(out, depth, &format!("product.{} {sums} += {left} * {right}{kept}", p.precision.name()));
+            let name = p.precision.name();
+            let head = match p.group {
+                Some(tiles) => format!("group_product.{name} {tiles} of"),
+                None => format!("product.{name}"),
+            };
+            line(out, depth, &format!("{head} {sums} += {left} * {right}{kept}"));
         }
         Stmt::SaveTile(to, r, index) => {
             let sums = text(&Expr::Reg(*r, index.clone()));
@@ -120,6 +125,13 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
         }
         Stmt::CommitCopies => line(out, depth, "commit_copies"),
         Stmt::AwaitCopies(pending) => line(out, depth, &format!("await_copies {pending}")),
+        Stmt::Spread(access, e, distance) => {
+            let mut place = String::new();
+            write_access(&mut place, kernel, access, "store");
+            line(out, depth, &format!("spread {place} by {distance} = {}", text(e)));
+        }
+        Stmt::CommitProducts => line(out, depth, "commit_products"),
+        Stmt::AwaitProducts(pending) => line(out, depth, &format!("await_products {pending}")),
         Stmt::Prefetch(access) => {
             let mut place = String::new();
             write_access(&mut place, kernel, access, "prefetch");
@@ -133,7 +145,7 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
 /// `x[i] by (8, 1)`
 fn tile_text(kernel: &Kernel, tile: &Tile) -> String {
     let [rows, columns] = &tile.strides;
-    let of = if tile.blocked { "by blocks" } else { "by" };
+    let of = tile.layout.words();
     format!("{} {of} ({}, {})", access_text(kernel, &tile.at), expr_text(kernel, rows), expr_text(kernel, columns))
 }
 

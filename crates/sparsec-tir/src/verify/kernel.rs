@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Errors, VerifyErrors, types};
 use crate::{
-    Access, BufferKind, Expr, For, Kernel, LoopKind, Precision, Product, RegisterId, Scalar, Stage, Stmt, TILE_SUMS,
-    Tile, Type, VarId,
+    Access, BufferKind, Expr, For, Kernel, Layout, LoopKind, Precision, Product, RegisterId, Scalar, Stage, Stmt,
+    TILE_SUMS, Tile, Type, VarId,
     math::is_math,
     print::{expr_text, stmt_text},
 };
@@ -166,11 +166,16 @@ impl Verifier<'_> {
                 let input = k.buffers.get(to.at.buffer.index()).is_some_and(|b| b.kind == BufferKind::Input);
                 self.errors.check(!input, &place, "stores to an input");
                 self.tile(&place, to, Scalar::F32);
-                self.errors.check(!to.blocked, &place, "only left factors are blocked");
+                self.errors.check(to.layout == Layout::Elements, &place, "only left factors are blocked");
                 self.sums(&place, *r, index);
             }
             Stmt::CopyAsync(to, from) => self.copy(&place, to, from),
-            Stmt::Barrier | Stmt::CommitCopies | Stmt::AwaitCopies(_) => {}
+            Stmt::Spread(to, e, distance) => self.spread(&place, to, e, *distance),
+            Stmt::Barrier
+            | Stmt::CommitCopies
+            | Stmt::AwaitCopies(_)
+            | Stmt::CommitProducts
+            | Stmt::AwaitProducts(_) => {}
             Stmt::Prefetch(access) => {
                 self.access(&place, access);
             }
@@ -208,8 +213,14 @@ impl Verifier<'_> {
         self.sums(place, p.sums.0, &p.sums.1);
         self.tile(place, &p.left, p.precision.storage());
         self.tile(place, &p.right, p.precision.storage());
-        self.errors.check(!p.right.blocked, place, "only left factors are blocked");
-        if p.left.blocked {
+        match p.group {
+            Some(tiles) => self.group(place, p, tiles),
+            None => {
+                self.errors.check(p.right.layout == Layout::Elements, place, "only left factors are blocked");
+                self.errors.check(p.left.layout != Layout::Columns, place, "a left factor in blocks of columns");
+            }
+        }
+        if p.group.is_none() && p.left.layout == Layout::Blocks {
             let block = 8 * 16 / p.precision.storage().size() as i64;
             let whole = p.left.strides.iter().all(|s| s.as_int().is_some_and(|s| s % block == 0));
             self.errors.check(whole, place, "blocks lie at multiples of their size");
@@ -217,6 +228,41 @@ impl Verifier<'_> {
         if let Some(kept) = &p.kept {
             self.errors.check(p.precision != Precision::TF32, place, "only factors of 16 bits are 2:4 sparse");
             self.element(place, kept, Scalar::U32);
+        }
+    }
+
+    /// What is asked of a group's product beyond that.
+    fn group(&mut self, place: &str, p: &Product, tiles: u32) {
+        let team = |t: &Tile| self.kernel.buffers.get(t.at.buffer.index()).is_some_and(|b| b.kind == BufferKind::Team);
+        let blocked = p.left.layout == Layout::Blocks && p.right.layout != Layout::Elements;
+        let piece = 16 / p.precision.storage().size() as i64;
+        let strides = || p.left.strides.iter().chain(&p.right.strides);
+        let pieces = strides().all(|s| s.as_int().is_some_and(|s| s > 0 && s % piece == 0));
+        let extent = self.kernel.registers.get(p.sums.0.index()).and_then(|r| r.dims.last());
+        let first = p.sums.1.last().and_then(Expr::as_int).and_then(|i| u32::try_from(i).ok());
+        let fits = extent.zip(first).is_some_and(|(extent, first)| first.saturating_add(tiles) <= *extent);
+        let checks = [
+            (team(&p.left) && team(&p.right), "a group's factors lie in team buffers"),
+            (blocked, "a group's factors are blocked"),
+            (pieces, "blocks of a group's factors lie at constant multiples of 16 bytes"),
+            (p.precision != Precision::TF32, "a group's factors have 16 bits"),
+            ((1..=32).contains(&tiles), "a group's right factor has 8 to 256 columns"),
+            (fits, "there are no such sums"),
+        ];
+        checks.into_iter().for_each(|(holds, message)| self.errors.check(holds, place, message));
+    }
+
+    /// A vector in pieces of 16 bytes, to a team buffer.
+    fn spread(&mut self, place: &str, to: &Access, e: &Expr, distance: i64) {
+        let team = self.kernel.buffers.get(to.buffer.index()).is_some_and(|b| b.kind == BufferKind::Team);
+        self.errors.check(team, place, "is not to a team buffer");
+        self.errors.check(self.vector.is_none(), place, "stands in a vector loop");
+        if let Some(ty) = self.access(place, to) {
+            let piece = 16 / ty.scalar.size() as i64;
+            let whole = i64::from(ty.lanes) % piece == 0 && to.active.is_none();
+            self.errors.check(whole, place, "does not write whole pieces of 16 bytes");
+            self.errors.check(distance > 0 && distance % piece == 0, place, "the distance is no multiple of 16 bytes");
+            self.assigned(place, e, ty);
         }
     }
 

@@ -26,7 +26,10 @@
 //! 24. Barriers, copies and team buffers stand in it only. Loops and branches with a barrier in them have bounds and conditions that are
 //!     the same for all warps: of constants, params, variables that are so, and elements of inputs.
 //! 25. A copy moves 512 bytes of one type from an input to a team buffer; the source alone has an active count.
-//! 26. Only left factors are blocked; then their distances are multiples of a block.
+//! 26. Only left factors of single warps are blocked; then their distances are multiples of a block.
+//! 27. Products of groups, their ends and waits for them stand in a team of four warps or a multiple, where no warps have parted. Both
+//!     factors have 16 bits and lie in team buffers, in blocks at multiples of 16 bytes, at the same place for all warps.
+//! 28. What is spread is a vector of whole pieces of 16 bytes; they lie at multiples of 16 bytes in a team buffer.
 //!
 //! Stage II:
 //!

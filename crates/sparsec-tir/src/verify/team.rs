@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Errors;
-use crate::{Access, BufferKind, Expr, For, Kernel, LoopKind, Stmt, VarId, print::stmt_text};
+use crate::{Access, BufferKind, Expr, For, GROUP_WARPS, Kernel, LoopKind, Product, Stmt, VarId, print::stmt_text};
 
 /// Whether a statement is a barrier or has one in it.
 pub(crate) fn has_barrier(stmt: &Stmt) -> bool {
@@ -87,6 +87,9 @@ impl Team<'_> {
             Stmt::Product(p) => {
                 p.exprs().for_each(|e| self.expr(&place, e));
                 p.reads().for_each(|b| self.buffer(&place, b));
+                if p.group.is_some() {
+                    self.group(&place, p, parted);
+                }
             }
             Stmt::SaveTile(to, ..) => self.access(&place, &to.at),
             Stmt::Barrier => {
@@ -101,9 +104,28 @@ impl Team<'_> {
             Stmt::CommitCopies | Stmt::AwaitCopies(_) => {
                 self.errors.check(self.inside, &place, "stands in no team");
             }
+            Stmt::Spread(to, e, _) => {
+                self.errors.check(self.inside, &place, "stands in no team");
+                self.access(&place, to);
+                self.expr(&place, e);
+            }
+            Stmt::CommitProducts | Stmt::AwaitProducts(_) => self.come_together(&place, parted),
             Stmt::Prefetch(access) => self.access(&place, access),
             Stmt::Comment(_) => {}
         }
+    }
+
+    /// Four warps multiply the same.
+    fn group(&mut self, place: &str, p: &Product, parted: bool) {
+        self.come_together(place, parted);
+        let differ = p.exprs().any(|e| self.varies(e));
+        self.errors.check(!differ, place, "the warps of a group have different factors");
+    }
+
+    fn come_together(&mut self, place: &str, parted: bool) {
+        let groups = self.kernel.team().is_some_and(|warps| (warps as usize).is_multiple_of(GROUP_WARPS));
+        self.errors.check(self.inside && groups, place, "stands in no team of groups of four warps");
+        self.errors.check(!parted, place, "not all warps of the group come here");
     }
 
     fn for_loop(&mut self, place: &str, l: &For, parted: bool) {
