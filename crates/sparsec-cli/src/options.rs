@@ -71,7 +71,7 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) tuning: Option<PathBuf>,
 
-    /// Store a weight in this format whatever it costs: dense, csr, bsr<4,1>, nm<2,4>, ...
+    /// Store a weight in this format whatever it costs: dense, csr, bsr<4,1>, nm<2,4>, bitmap, ...
     #[arg(long = "format", value_name = "TENSOR=FORMAT", value_parser = parse_format)]
     pub(crate) formats: Vec<(String, Format)>,
 }

@@ -128,6 +128,10 @@ pub(crate) fn layers(small: bool) -> Vec<Layer> {
             for &s in sparsities {
                 add(Pattern::Unstructured(s), None, &[None, Some("csr")]);
             }
+            // Loaded sparse, multiplied dense: for few columns.
+            for &s in sparsities.iter().filter(|s| n <= 128 && **s <= 0.8) {
+                add(Pattern::Unstructured(s), Some(Precision::F16), &[None, Some("bitmap")]);
+            }
             for &compute in some {
                 add(Pattern::TwoOfFour, compute, &[None, Some("nm<2,4>")]);
                 for &s in sparsities.iter().filter(|s| small || [0.5, 0.8, 0.9].contains(s)) {
@@ -160,6 +164,10 @@ pub(crate) fn checks() -> Vec<Layer> {
             compute,
         };
         checks.push(two(None));
+        for compute in [Precision::F16, Precision::BF16] {
+            let (name, pattern) = (name.clone(), Pattern::Unstructured(0.7));
+            checks.push(Layer { name, m, k, n, pattern, format: Some("bitmap"), compute: Some(compute) });
+        }
         for compute in Precision::ALL.map(Some).into_iter().filter(|_| n > 1) {
             for format in ["dense", "bsr<16,16>", "pruned<dense>"] {
                 let (name, pattern) = (name.clone(), Pattern::Blocks(0.5));

@@ -25,6 +25,11 @@ fn blocks(row: usize, col: usize) -> bool {
     row / 16 % 8 != 3 && hash(row / 16, col / 16).is_multiple_of(5)
 }
 
+/// Three of ten, anywhere.
+fn three_of_ten(row: usize, col: usize) -> bool {
+    hash(row * 31, col * 17 + row) % 10 < 3
+}
+
 /// A layer of `m` outputs, `k` inputs and `n` tokens, whose weight is not zero where `keep` says so.
 fn linear((m, k, n): (usize, usize, usize), keep: fn(usize, usize) -> bool) -> Graph {
     let mut graph = Graph::new("linear");
@@ -49,11 +54,19 @@ fn compile(graph: &Graph, target: Target, precision: Precision) -> (Format, Stri
 /// A layer of BERT-base at 128 and at 64 tokens, and one with as many tasks as a GPU likes.
 const SHAPES: [(usize, usize, usize); 3] = [(768, 768, 128), (768, 768, 64), (1024, 512, 2112)];
 
+/// Layers of BERT-base and one of a language model with few tokens, where the bytes of the weight decide.
+const FEW_TOKENS: [(usize, usize, usize); 4] = [(768, 3072, 8), (768, 768, 16), (768, 768, 1), (2048, 2048, 32)];
+
 /// Compiles all shapes for both targets; `sass` is how the matrix instructions of the kernel begin, of which all have to be so.
-fn all_choose(keep: fn(usize, usize) -> bool, chosen: &Format, ptx: &str, sass: &str) -> Vec<String> {
+fn all_choose(
+    shapes: &[(usize, usize, usize)],
+    keep: fn(usize, usize) -> bool,
+    chosen: &Format,
+    (ptx, sass): (&str, &str),
+) -> Vec<String> {
     let tools = Tools::find();
     let mut usages = Vec::new();
-    for shape in SHAPES {
+    for &shape in shapes {
         let graph = linear(shape, keep);
         for target in Target::ALL {
             let (format, text) = compile(&graph, *target, Precision::F16);
@@ -85,7 +98,7 @@ fn all_choose(keep: fn(usize, usize) -> bool, chosen: &Format, ptx: &str, sass: 
 
 #[test]
 fn two_of_four_is_chosen_and_is_hmma_sp() {
-    let usages = all_choose(two_of_four, &Format::Nm { n: 2, m: 4 }, "mma.sp::ordered_metadata", "HMMA.SP.");
+    let usages = all_choose(&SHAPES, two_of_four, &Format::Nm { n: 2, m: 4 }, ("mma.sp::ordered_metadata", "HMMA.SP."));
     if !usages.is_empty() {
         insta::assert_snapshot!(usages.join("\n"));
     }
@@ -93,7 +106,15 @@ fn two_of_four_is_chosen_and_is_hmma_sp() {
 
 #[test]
 fn blocks_are_chosen_and_are_hmma() {
-    let usages = all_choose(blocks, &Format::Bsr { r: 16, c: 16 }, "mma.sync", "HMMA.16");
+    let usages = all_choose(&SHAPES, blocks, &Format::Bsr { r: 16, c: 16 }, ("mma.sync", "HMMA.16"));
+    if !usages.is_empty() {
+        insta::assert_snapshot!(usages.join("\n"));
+    }
+}
+
+#[test]
+fn bitmaps_are_chosen_for_few_tokens_and_are_hmma() {
+    let usages = all_choose(&FEW_TOKENS, three_of_ten, &Format::Bitmap, ("mma.sync", "HMMA.16"));
     if !usages.is_empty() {
         insta::assert_snapshot!(usages.join("\n"));
     }

@@ -178,6 +178,44 @@ fn empty_blocks_have_no_iterations() {
     }
 }
 
+/// Bitmaps: sizes that divide nothing with tiles and rows of tiles that are empty, or tiles that all have a nonzero; one and two blocks of
+/// rows, four and eight warps; and a weight of zeros.
+#[test]
+fn bitmaps() {
+    let mut kinds = BTreeMap::new();
+    let full = |row: usize, col: usize| {
+        if (row * 7 + col * 5) % 10 < 4 { ((row * 7 + col * 3) % 11) as f32 * 0.26 - 1.13 } else { 0.0 }
+    };
+    let sparse = |row: usize, col: usize| element("bitmap", row, col);
+    let dense = |row: usize, col: usize| (row * 3 + col) as f32 * 0.01 - 0.4;
+    for precision in [Precision::F16, Precision::BF16] {
+        let target = TargetInfo::WARP.with_precision(Some(precision));
+        for by_token in [true, false] {
+            for (n, pixels) in [(1, 8), (5, 8), (13, 16), (37, 32)] {
+                let text = linear("bitmap", (53, 75), &n.to_string(), by_token);
+                let ran = check_on(&target, &text, &[]);
+                note(&ran, &mut kinds, &format!("tiles left out {}", precision.name()));
+                let expected = steps("bitmap", (53, 75), 16) * pixels / 8 * u64::div_ceil(n, pixels);
+                assert_eq!(ran.counts.matrix_products, expected, "{n}");
+            }
+            for (m, k, n, expected) in [(64, 96, 9, 9), (64, 96, 9, 2112), (32, 544, 3, 3), (16, 512, 40, 40)] {
+                let options =
+                    LowerOptions { nominal: [(Symbol::new("n"), expected)].into(), ..LowerOptions::default() };
+                for (name, element) in
+                    [("full", &full as &dyn Fn(usize, usize) -> f32), ("dense", &dense), ("", &sparse)]
+                {
+                    let ran =
+                        check_with((&target, &options), &linear_of(element, "bitmap", (m, k), "n", by_token), &[n]);
+                    note(&ran, &mut kinds, &format!("{m} x {k} {name} {}", precision.name()));
+                }
+            }
+            let ran = check_on(&target, &linear_of(&|_, _| 0.0, "bitmap", (20, 36), "5", by_token), &[]);
+            assert_eq!(ran.counts.matrix_products, 0);
+        }
+    }
+    insta::assert_snapshot!(table(&kinds));
+}
+
 /// Teams of four warps: sizes that divide nothing, with empty rows of blocks, or none; whether all steps have entries or not. They are chosen for the
 /// tokens that are expected.
 #[test]

@@ -74,12 +74,14 @@ fn decision(
 
 fn why(weight: &Weight, facts: &StoredFacts, product: &Product) -> String {
     let elements = (weight.shape.0 * weight.shape.1).max(1) as f64;
-    let work = format!("{:.0} % of the multiplications", 100.0 * facts.entries / elements);
+    let multiplied = if facts.format == Format::Bitmap { elements } else { facts.entries };
+    let work = format!("{:.0} % of the multiplications", 100.0 * multiplied / elements);
     let kind = match &facts.format {
         Format::Dense => "no index to read".to_owned(),
         Format::Csr if product.is_vector => "one gathered load for each nonzero".to_owned(),
         Format::Csr => "rows of any length, X not kept in L1".to_owned(),
         Format::Bsr { r, .. } => format!("each load serves {r} outputs"),
+        Format::Bitmap => "a bit for each entry, zeros are not loaded".to_owned(),
         Format::Nm { .. } => "rows of equal length, packed selectors".to_owned(),
         Format::Hyb { .. } => format!("{:.1} entries of a row in a partition", facts.segment),
         Format::Pruned(_) => "a smaller matrix".to_owned(),

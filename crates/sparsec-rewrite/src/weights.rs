@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sparsec_graph::{DType, Format, Graph, Op, TensorData, ValueId};
 use sparsec_sparse::{Element, PartitionStats, Pattern, PatternKind, PatternStats, StatsOptions, count_blocks, detect};
 
-use crate::cost::{Machine, StoredFacts, rows_in_flight, takes_vector};
+use crate::cost::{Machine, StoredFacts, rows_in_flight, takes_bitmap, takes_vector};
 use crate::error::RewriteError;
 use crate::rules::weight_operand;
 
@@ -75,6 +75,8 @@ struct Source<'a> {
     grouped: bool,
     /// Whether every use is a matrix-vector product.
     vector: bool,
+    /// Whether every use is a product of matrices.
+    product: bool,
     /// Whether every use multiplies it with bytes.
     bytes: bool,
     forced: Option<Format>,
@@ -145,15 +147,18 @@ fn collect<'a>(
             _ => continue,
         };
         let vector = is_vector_product(graph, node);
+        let product = matches!(node.op, Op::Contract(_));
         let bytes = multiplies_bytes(graph, node);
         let forced = forced.get(&constant.name).or(node.format.as_ref()).cloned();
         let measured = measured.get(&constant.name).filter(|_| forced.is_none()).cloned();
-        let source = Source { value, name: &constant.name, data, extents, grouped, vector, bytes, forced, measured };
+        let name = &constant.name;
+        let source = Source { value, name, data, extents, grouped, vector, product, bytes, forced, measured };
         sources
             .entry(value)
             .and_modify(|known| {
                 known.grouped |= source.grouped;
                 known.vector &= source.vector;
+                known.product &= source.product;
                 known.bytes &= source.bytes;
             })
             .or_insert(source);
@@ -217,7 +222,7 @@ fn analyse_as<T: Element + bytemuck::Pod>(
         Some(format) => vec![format.clone()],
         // Four bytes along K are one operand of a dot product: what is stored is those that are not all zero.
         None if source.bytes => vec![Format::Dense, Format::Bsr { r: 1, c: 4 }],
-        None => candidates(&pattern, kind, machine, source.vector),
+        None => candidates(&pattern, kind, machine, (source.vector, source.product && source.data.dtype == DType::F32)),
     };
     formats.extend(source.measured.iter().filter(|format| !formats.contains(format)).cloned().collect::<Vec<_>>());
     let facts = formats.iter().map(|format| facts_of(format, &pattern, T::BYTES).map_err(failed(format)));
@@ -272,7 +277,7 @@ fn stats_for(kind: PatternKind) -> StatsOptions {
 }
 
 /// Formats worth a try for a pattern.
-fn candidates(pattern: &Pattern, kind: PatternKind, machine: &Machine, vector: bool) -> Vec<Format> {
+fn candidates(pattern: &Pattern, kind: PatternKind, machine: &Machine, (vector, product): (bool, bool)) -> Vec<Format> {
     let mut formats = vec![Format::Dense];
     match kind {
         PatternKind::Dense => return formats,
@@ -299,6 +304,9 @@ fn candidates(pattern: &Pattern, kind: PatternKind, machine: &Machine, vector: b
         formats.extend(hyb.first().map(|best| Format::pruned(best.clone())));
     }
     formats.extend(hyb);
+    if kind == PatternKind::Unstructured && product && machine.gpu.as_ref().is_some_and(takes_bitmap) {
+        formats.push(Format::Bitmap);
+    }
     if vector {
         formats.retain(takes_vector);
     }
@@ -339,7 +347,7 @@ fn facts_of(format: &Format, pattern: &Pattern, size: usize) -> Result<StoredFac
     let (rows, cols, nnz) = (pattern.rows(), pattern.cols(), pattern.nnz());
     let entries = match format {
         Format::Dense => rows * cols,
-        Format::Csr => nnz,
+        Format::Csr | Format::Bitmap => nnz,
         &Format::Bsr { r, c } => count_blocks(pattern, r, c).nonempty * (r * c) as usize,
         &Format::Nm { n, m } => rows * cols.div_ceil(m as usize) * n as usize,
         &Format::Hyb { partition, .. } => {

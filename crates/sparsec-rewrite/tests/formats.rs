@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{graph, network, options};
-use sparsec_graph::{DType, Format, Graph, Op, TensorData, ValueId, random_data};
+use sparsec_graph::{DType, Format, Graph, Op, Precision, TensorData, ValueId, random_data};
 use sparsec_rewrite::{Machine, Report, RewriteError, RewriteOptions, rewrite};
 
 /// `y = W x` for a `[512, 512]` weight and `columns` tokens.
@@ -55,6 +55,34 @@ fn each_pattern_gets_its_format() {
     assert_eq!(chosen(&linear(nm, 1)), Format::Nm { n: 2, m: 4 });
     assert_eq!(chosen(&linear(unstructured, 1)), Format::Csr);
     assert_eq!(chosen(&linear(dense, 1)), Format::Dense);
+}
+
+/// Bitmaps are for GPUs at 16 bits, for weights of which a fifth to a half is left, and for few tokens.
+#[test]
+fn bitmaps_are_for_few_tokens_on_gpus_at_16_bits() {
+    let of = |target: &str, precision: Option<Precision>, density: f64, columns: i64| {
+        let machine = Machine::for_target(target).expect("a known target").with_precision(precision);
+        let graph = linear(random_data(DType::F32, &[512, 512], 1, density), columns);
+        let report = rewrite(&graph, &RewriteOptions::new(machine)).expect("rewrites").report;
+        let decision = &report.decisions[0];
+        (decision.chosen.clone(), decision.candidates.iter().any(|c| c.format == Format::Bitmap))
+    };
+    for target in ["sm_80", "sm_90a"] {
+        for density in [0.2, 0.3, 0.5] {
+            for columns in [1, 4, 16, 32] {
+                for precision in [Precision::F16, Precision::BF16] {
+                    let found = of(target, Some(precision), density, columns);
+                    assert_eq!(found, (Format::Bitmap, true), "{target} {density} {columns}");
+                }
+            }
+            assert_ne!(of(target, Some(Precision::F16), density, 1 << 16).0, Format::Bitmap, "{target} {density}");
+        }
+        assert!(!of(target, Some(Precision::TF32), 0.3, 8).1);
+        assert!(!of(target, None, 0.3, 8).1);
+    }
+    for target in ["x86-64-v3", "x86-64-v4", "neoverse"] {
+        assert!(!of(target, None, 0.3, 8).1);
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub enum Format {
         /// Inputs (columns) in a block.
         c: u32,
     },
+    /// Tiles of 16 x 16 with a bit for each entry and their nonzeros: `bitmap`.
+    Bitmap,
     /// `n` values for every aligned group of `m` columns: `nm<2,4>`.
     Nm {
         /// Values kept in a group.
@@ -61,7 +63,7 @@ impl Format {
     /// [`FormatError::Parameter`].
     pub fn validate(&self) -> Result<(), FormatError> {
         let reason = match self {
-            Self::Dense | Self::Csr => return Ok(()),
+            Self::Dense | Self::Csr | Self::Bitmap => return Ok(()),
             Self::Bsr { r, c } if !(1..=MAX_BLOCK).contains(r) || !(1..=MAX_BLOCK).contains(c) => {
                 "R and C must be from 1 to 256"
             }

@@ -1,7 +1,7 @@
 //! The text form of [`Format`]: `Display`, `FromStr`, and serde as that string.
 //!
 //! ```text
-//! format = "dense" | "csr" | "bsr<" R "," C ">" | "nm<" N "," M ">"
+//! format = "dense" | "csr" | "bitmap" | "bsr<" R "," C ">" | "nm<" N "," M ">"
 //!        | "hyb<" partition "," bucket "," rows ">" | "pruned<" format ">"
 //! ```
 //!
@@ -21,6 +21,7 @@ impl fmt::Display for Format {
         match self {
             Self::Dense => f.write_str("dense"),
             Self::Csr => f.write_str("csr"),
+            Self::Bitmap => f.write_str("bitmap"),
             Self::Bsr { r, c } => write!(f, "bsr<{r},{c}>"),
             Self::Nm { n, m } => write!(f, "nm<{n},{m}>"),
             Self::Hyb { partition, bucket, rows } => write!(f, "hyb<{partition},{bucket},{rows}>"),
@@ -58,10 +59,13 @@ fn parse_plain(text: &str) -> Result<Format, FormatError> {
     match (name, arguments.as_deref()) {
         ("dense", None) => Ok(Format::Dense),
         ("csr", None) => Ok(Format::Csr),
+        ("bitmap", None) => Ok(Format::Bitmap),
         ("bsr", Some(&[r, c])) => Ok(Format::Bsr { r, c }),
         ("nm", Some(&[n, m])) => Ok(Format::Nm { n, m }),
         ("hyb", Some(&[partition, bucket, rows])) => Ok(Format::Hyb { partition, bucket, rows }),
-        ("dense" | "csr" | "bsr" | "nm" | "hyb" | "pruned", _) => Err(parse_error(text, "wrong number of parameters")),
+        ("dense" | "csr" | "bitmap" | "bsr" | "nm" | "hyb" | "pruned", _) => {
+            Err(parse_error(text, "wrong number of parameters"))
+        }
         _ => Err(parse_error(text, "unknown name")),
     }
 }

@@ -49,6 +49,7 @@
 //! # Ok::<(), sparsec_sparse::FormatError>(())
 //! ```
 
+mod bitmap;
 mod blocks;
 mod bsr;
 mod csr;
@@ -68,6 +69,7 @@ mod stats;
 mod storage;
 mod stored;
 
+pub use bitmap::{BITMAP_TILE, BITMAP_WORDS, Bitmap, bitmap_place};
 pub use blocks::{BlockCensus, count_blocks};
 pub use bsr::Bsr;
 pub use csr::Csr;

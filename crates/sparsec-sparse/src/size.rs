@@ -4,6 +4,7 @@
 //! agree. Index tables count as the narrowest width of 16 or 32 bits that holds their indices, row bounds and row
 //! numbers as 32 bits, selectors as packed.
 
+use crate::bitmap::{BITMAP_TILE, BITMAP_WORDS};
 use crate::blocks::count_blocks;
 use crate::error::FormatError;
 use crate::format::Format;
@@ -27,6 +28,10 @@ impl Format {
                 let (r, c) = (r as usize, c as usize);
                 check_entries(pattern, blocks.saturating_mul(r * c))?;
                 bsr_bytes(rows, cols, r, c, blocks, elem_bytes)
+            }
+            Self::Bitmap => {
+                let tiles = count_blocks(pattern, BITMAP_TILE as u32, BITMAP_TILE as u32).nonempty;
+                bitmap_bytes(rows, cols, tiles, check_entries(pattern, pattern.nnz())?, elem_bytes)
             }
             &Self::Nm { n, m } => {
                 check_groups(pattern, n, m)?;
@@ -79,6 +84,12 @@ pub(crate) fn csr_bytes(rows: usize, cols: usize, nnz: usize, elem_bytes: usize)
 
 pub(crate) fn bsr_bytes(rows: usize, cols: usize, r: usize, c: usize, blocks: usize, elem_bytes: usize) -> usize {
     4 * (rows.div_ceil(r) + 1) + blocks * (index_bytes(cols.div_ceil(c)) + r * c * elem_bytes)
+}
+
+/// Bounds of the rows of tiles; for each tile its column, where its values begin, and a bit an entry.
+pub(crate) fn bitmap_bytes(rows: usize, cols: usize, tiles: usize, nnz: usize, elem_bytes: usize) -> usize {
+    let tile = index_bytes(cols.div_ceil(BITMAP_TILE)) + 4 + 4 * BITMAP_WORDS;
+    4 * (rows.div_ceil(BITMAP_TILE) + 1) + tiles * tile + nnz * elem_bytes
 }
 
 pub(crate) fn nm_bytes(m: usize, entries: usize, elem_bytes: usize) -> usize {

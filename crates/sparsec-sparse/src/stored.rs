@@ -1,5 +1,6 @@
 //! A matrix in any format, chosen at run time of the compiler.
 
+use crate::bitmap::Bitmap;
 use crate::bsr::Bsr;
 use crate::csr::Csr;
 use crate::dense::Dense;
@@ -21,6 +22,8 @@ pub enum Stored<T> {
     Csr(Csr<T>),
     /// `bsr<R,C>`.
     Bsr(Bsr<T>),
+    /// `bitmap`.
+    Bitmap(Bitmap<T>),
     /// `nm<N,M>`.
     Nm(Nm<T>),
     /// `hyb<partition,bucket,rows>`.
@@ -38,6 +41,7 @@ impl<T: Element> Stored<T> {
         Ok(match format {
             Format::Dense => Self::Dense(Dense::from_dense(rows, cols, values)?),
             Format::Csr => Self::Csr(Csr::from_dense(rows, cols, values)?),
+            Format::Bitmap => Self::Bitmap(Bitmap::from_dense(rows, cols, values)?),
             &Format::Bsr { r, c } => Self::Bsr(Bsr::from_dense(rows, cols, values, r, c)?),
             &Format::Nm { n, m } => Self::Nm(Nm::from_dense(rows, cols, values, n, m)?),
             &Format::Hyb { partition, bucket, rows: in_flight } => {
@@ -53,6 +57,7 @@ impl<T: Element> Stored<T> {
             Self::Dense(_) => Format::Dense,
             Self::Csr(_) => Format::Csr,
             Self::Bsr(bsr) => Format::Bsr { r: bsr.block_rows() as u32, c: bsr.block_cols() as u32 },
+            Self::Bitmap(_) => Format::Bitmap,
             Self::Nm(nm) => Format::Nm { n: nm.n() as u32, m: nm.m() as u32 },
             Self::Hyb(hyb) => hyb.params().format(),
             Self::Pruned(pruned) => Format::pruned(pruned.inner().format()),
@@ -64,6 +69,7 @@ impl<T: Element> Stored<T> {
             Self::Dense(dense) => dense,
             Self::Csr(csr) => csr,
             Self::Bsr(bsr) => bsr,
+            Self::Bitmap(bitmap) => bitmap,
             Self::Nm(nm) => nm,
             Self::Hyb(hyb) => hyb,
             Self::Pruned(pruned) => pruned,

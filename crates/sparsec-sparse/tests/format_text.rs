@@ -7,6 +7,7 @@ fn format() -> impl Strategy<Value = Format> {
     let plain = prop_oneof![
         Just(Format::Dense),
         Just(Format::Csr),
+        Just(Format::Bitmap),
         (1u32..=256, 1u32..=256).prop_map(|(r, c)| Format::Bsr { r, c }),
         (1u32..=256).prop_flat_map(|m| (1..=m, Just(m))).prop_map(|(n, m)| Format::Nm { n, m }),
         (1u32..=65536, 1u32..=64, 1u32..=64).prop_map(|(partition, bucket, rows)| Format::Hyb {
@@ -29,7 +30,7 @@ proptest! {
     }
 
     #[test]
-    fn what_parses_prints_as_it_was(text in "(dense|csr|bsr|nm|hyb|pruned)?<?[0-9,<> a-z]{0,12}>{0,2}") {
+    fn what_parses_prints_as_it_was(text in "(dense|csr|bitmap|bsr|nm|hyb|pruned)?<?[0-9,<> a-z]{0,12}>{0,2}") {
         if let Ok(format) = text.parse::<Format>() {
             prop_assert_eq!(format.to_string(), text);
         }
@@ -41,6 +42,7 @@ fn texts() {
     let text = |format: Format| format.to_string();
     assert_eq!(text(Format::Dense), "dense");
     assert_eq!(text(Format::Csr), "csr");
+    assert_eq!(text(Format::Bitmap), "bitmap");
     assert_eq!(text(Format::Bsr { r: 4, c: 1 }), "bsr<4,1>");
     assert_eq!(text(Format::Nm { n: 2, m: 4 }), "nm<2,4>");
     assert_eq!(text(Format::Hyb { partition: 256, bucket: 4, rows: 2 }), "hyb<256,4,2>");
@@ -58,6 +60,7 @@ fn wrong_texts() {
     assert_eq!(reason("Dense"), "unknown name");
     assert_eq!(reason(" csr"), "unknown name");
     assert_eq!(reason("dense<1>"), "wrong number of parameters");
+    assert_eq!(reason("bitmap<16>"), "wrong number of parameters");
     assert_eq!(reason("bsr"), "wrong number of parameters");
     assert_eq!(reason("bsr<4>"), "wrong number of parameters");
     assert_eq!(reason("bsr<4,1"), "the closing `>` is missing");

@@ -6,7 +6,7 @@ use common::{Matrix, Random, dense_product, matrix};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use sparsec_sparse::{
-    BlockCensus, Element, Format, FormatError, Hyb, HybParams, Pattern, Storage, Stored, count_blocks,
+    Bitmap, BlockCensus, Element, Format, FormatError, Hyb, HybParams, Pattern, Storage, Stored, count_blocks,
 };
 
 /// A format that can store any matrix.
@@ -14,6 +14,7 @@ fn plain_format() -> impl Strategy<Value = Format> {
     prop_oneof![
         Just(Format::Dense),
         Just(Format::Csr),
+        Just(Format::Bitmap),
         (1u32..9, 1u32..9).prop_map(|(r, c)| Format::Bsr { r, c }),
         (1u32..20).prop_map(|m| Format::Nm { n: m, m }),
         (1u32..80, 1u32..6, 1u32..6).prop_map(|(partition, bucket, rows)| Format::Hyb { partition, bucket, rows }),
@@ -90,6 +91,31 @@ proptest! {
             prop_assert!(group.iter().all(|&s| usize::from(s) < width));
             let is_short = width < n as usize;
             prop_assert!(group.windows(2).all(|pair| pair[0] < pair[1] || (is_short && pair[0] == pair[1])));
+        }
+    }
+
+    /// Tiles with a nonzero, in order; each lane of a warp finds what it needs by counting bits.
+    #[test]
+    fn bitmap_lanes((rows, cols, values) in matrix()) {
+        let bitmap = Bitmap::from_dense(rows, cols, &values).unwrap();
+        for (tile_row, bounds) in bitmap.row_ptr().windows(2).enumerate() {
+            let tiles = bounds[0] as usize..bounds[1] as usize;
+            prop_assert!(bitmap.tile_cols()[tiles.clone()].is_sorted_by(|a, b| a < b));
+            for tile in tiles {
+                let (mask, col0) = (bitmap.masks()[tile], bitmap.tile_cols()[tile] as usize * 16);
+                prop_assert!(mask != [0; 8]);
+                // Lane, register and half of it of a fragment of the left factor of `mma.m16n8k16`.
+                for (lane, register, half) in (0..256).map(|i| (i / 8, i / 2 % 4, i % 2)) {
+                    let (row, col) = (tile_row * 16 + lane / 4 + register % 2 * 8, col0 + lane % 4 * 2 + register / 2 * 8 + half);
+                    let expected = if row < rows && col < cols { values[row * cols + col] } else { 0.0 };
+                    let (word, bit) = (lane / 16 * 4 + register, lane % 16 * 2 + half);
+                    let below = mask[word] & ((1 << bit) - 1);
+                    let before: u32 = mask[..word].iter().map(|w| w.count_ones()).sum::<u32>() + below.count_ones();
+                    let at = (bitmap.starts()[tile] + before) as usize;
+                    let found = if mask[word] >> bit & 1 == 1 { bitmap.values()[at] } else { 0.0 };
+                    prop_assert_eq!(found, expected);
+                }
+            }
         }
     }
 
@@ -178,9 +204,9 @@ proptest! {
 
 #[test]
 fn fixed_shapes() {
-    for format in ["dense", "csr", "bsr<4,1>", "bsr<3,5>", "nm<4,4>", "hyb<4,2,2>", "pruned<hyb<2,1,3>>"] {
+    for format in ["dense", "csr", "bitmap", "bsr<4,1>", "bsr<3,5>", "nm<4,4>", "hyb<4,2,2>", "pruned<hyb<2,1,3>>"] {
         let format: Format = format.parse().unwrap();
-        for (rows, cols) in [(0, 0), (0, 3), (3, 0), (1, 1), (1, 13), (13, 1), (7, 11), (16, 16)] {
+        for (rows, cols) in [(0, 0), (0, 3), (3, 0), (1, 1), (1, 13), (13, 1), (7, 11), (16, 16), (17, 33), (40, 30)] {
             for density in [0.0, 0.3, 1.0] {
                 check(&format, rows, cols, &common::random_mask(rows, cols, density, 7)).unwrap();
             }

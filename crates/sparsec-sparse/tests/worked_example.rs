@@ -3,7 +3,7 @@
 mod common;
 
 use common::worked_example;
-use sparsec_sparse::{Bsr, Csr, Format, Hyb, HybParams, Nm, Pattern, PatternError, Pruned, Storage, Stored};
+use sparsec_sparse::{Bitmap, Bsr, Csr, Format, Hyb, HybParams, Nm, Pattern, PatternError, Pruned, Storage, Stored};
 
 #[test]
 fn pattern() {
@@ -46,6 +46,23 @@ fn csr() {
     assert_eq!(csr.col_idx(), [0, 2, 5, 0, 2, 7, 0]);
     assert_eq!(csr.values(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     assert_eq!(csr.stored_bytes(), 5 * 4 + 7 * (2 + 4));
+}
+
+#[test]
+fn bitmap() {
+    let (rows, cols, values) = worked_example();
+    let bitmap = Bitmap::from_dense(rows, cols, &values).unwrap();
+    assert_eq!((bitmap.row_ptr(), bitmap.tile_cols(), bitmap.starts()), (&[0, 1][..], &[0][..], &[0][..]));
+    assert_eq!(bitmap.masks(), [[0b0000_0001_1000_0101_0000_0000_0010_0101, 0, 0, 0, 0, 0, 0, 0]]);
+    assert_eq!(bitmap.values(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    assert_eq!(bitmap.stored_bytes(), 2 * 4 + (2 + 4 + 32) + 7 * 4);
+    // The second tile is left out; the last one is cut off.
+    let mut values = vec![0; 33 * 5];
+    (values[4], values[4 * 5], values[32 * 5 + 1]) = (3, 4, 5);
+    let bitmap = Bitmap::from_dense(33, 5, &values).unwrap();
+    assert_eq!((bitmap.row_ptr(), bitmap.starts()), (&[0, 1, 1, 2][..], &[0, 2][..]));
+    assert_eq!(bitmap.masks(), [[16, 0, 0, 0, 1, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0]]);
+    assert_eq!(bitmap.values(), [3, 4, 5]);
 }
 
 #[test]
@@ -132,7 +149,7 @@ fn pruned() {
 #[test]
 fn special_values_survive() {
     let values = [f32::NAN, f32::INFINITY, -0.0, f32::MIN_POSITIVE / 2.0];
-    for text in ["dense", "csr", "bsr<2,2>", "nm<2,2>", "hyb<2,2,2>", "pruned<csr>"] {
+    for text in ["dense", "csr", "bitmap", "bsr<2,2>", "nm<2,2>", "hyb<2,2,2>", "pruned<csr>"] {
         let stored = Stored::encode(&text.parse().unwrap(), 2, 2, &values).unwrap();
         let dense = stored.to_dense();
         assert!(dense[0].is_nan() && dense[1] == f32::INFINITY && dense[2] == 0.0 && dense[3] == values[3], "{text}");
@@ -148,6 +165,7 @@ fn sizes() {
     let bytes = |text: &str| text.parse::<Format>().unwrap().stored_bytes(&pattern, 4).unwrap();
     assert_eq!(bytes("dense"), 128);
     assert_eq!(bytes("csr"), 62);
+    assert_eq!(bytes("bitmap"), 74);
     assert_eq!(bytes("bsr<2,1>"), 72);
     assert_eq!(bytes("nm<2,4>"), 68);
     assert_eq!(bytes("hyb<4,1,2>"), 128);

@@ -12,6 +12,13 @@
 //! save window_of_results[i] by (33, 1) = sums[r, t]
 //! ```
 //!
+//! With `masked`, the left factor is what eight words of bits select, and its first element that of its nonzeros, which lie one after the
+//! other: bit `b` of word `w` is row `8 (w % 2) + 4 (w / 4) + b / 8`, column `8 (w / 2 % 2) + b % 8`, the order of the format `bitmap`.
+//!
+//! ```text
+//! product.f16 sums[r, t] += values[at] by (0, 1) * window[from] by (72, 1) masked masks[word]
+//! ```
+//!
 //! With `kept`, the left factor is 2:4 sparse: of each four columns two are stored, and row `i` has a word, `places[row + i]`,
 //! of two bits for each stored entry, the first lowest: its place among the four. The two places of a group ascend.
 //!
@@ -140,6 +147,12 @@ impl Tile {
         Tile { at, strides, layout: Layout::Elements }
     }
 
+    /// A left factor of which the nonzeros lie one after the other, for a [`Product`] with a mask.
+    #[must_use]
+    pub fn packed(at: Access) -> Tile {
+        Tile::new(at, [0, 1].map(Expr::int))
+    }
+
     /// A factor in blocks of 8 rows of 16 bytes, of these distances.
     #[must_use]
     pub fn in_blocks(at: Access, strides: [Expr; 2]) -> Tile {
@@ -169,6 +182,8 @@ pub struct Product {
     pub right: Tile,
     /// Of a 2:4 sparse left factor: the word of its first row.
     pub kept: Option<Access>,
+    /// Of a left factor of which only nonzeros are stored: the first of the eight words that say where they are.
+    pub masked: Option<Access>,
 }
 
 impl Product {
@@ -198,13 +213,13 @@ impl Tile {
 impl Product {
     /// Every expression below.
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
-        let kept = self.kept.iter().flat_map(|k| &k.index);
+        let kept = self.kept.iter().chain(&self.masked).flat_map(|k| &k.index);
         self.sums.1.iter().chain(self.left.exprs()).chain(self.right.exprs()).chain(kept)
     }
 
     /// The buffers that are read.
     pub fn reads(&self) -> impl Iterator<Item = crate::BufferId> {
-        [&self.left.at, &self.right.at].into_iter().chain(&self.kept).map(|a| a.buffer)
+        [&self.left.at, &self.right.at].into_iter().chain(&self.kept).chain(&self.masked).map(|a| a.buffer)
     }
 
     pub(crate) fn try_map<E>(
@@ -219,6 +234,7 @@ impl Product {
             left: self.left.try_map(access, expr)?,
             right: self.right.try_map(access, expr)?,
             kept: self.kept.as_ref().map(&mut *access).transpose()?,
+            masked: self.masked.as_ref().map(&mut *access).transpose()?,
         })
     }
 }

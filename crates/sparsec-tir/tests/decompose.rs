@@ -17,6 +17,8 @@ const FORMATS: &[&str] = &[
     "hyb<5,1,3>",
     "pruned<dense>",
     "pruned<csr>",
+    "bitmap",
+    "pruned<bitmap>",
     "pruned<bsr<2,2>>",
     "pruned<nm<4,4>>",
     "pruned<hyb<4,2,2>>",

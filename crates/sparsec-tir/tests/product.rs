@@ -47,6 +47,42 @@ fn rounding_to_tf32() {
 }
 
 #[test]
+fn a_factor_with_a_mask() {
+    let text = "kernel k flat () {
+  input a: f16[5]
+  input b: f16[128]
+  input mask: u32[8]
+  output y: f32[128]
+  reg c: f32x128
+  c = splat.128(1.0)
+  product.f16 c += a[1] by (0, 1) * b[0] by (8, 1) masked mask[0]
+  save y[0] by (8, 1) = c
+}
+";
+    let kernel = parse_kernel(text).unwrap();
+    assert_eq!(print_kernel(&kernel), text);
+    let halves = |values: &[f64]| {
+        let bytes = values.iter().flat_map(|v| half::f16::from_f64(*v).to_le_bytes()).collect();
+        BufferData { elem: Scalar::F16, bytes }
+    };
+    let b: Vec<f64> = (0..128).map(|i| f64::from(i / 8)).collect();
+    // Row 0, columns 1 and 7; row 8, column 0; row 15, column 15. The buffer has no element more.
+    let mut words = [0b1000_0010, 1, 0, 0, 0, 0, 0, 1 << 31];
+    let mut data = [
+        halves(&[9.0, 2.0, 3.0, 5.0, 7.0]),
+        halves(&b),
+        BufferData::from_ints(Scalar::U32, &words),
+        BufferData::zeros(Scalar::F32, 128),
+    ];
+    run_kernel(&kernel, &[], &mut data).unwrap();
+    let y = data[3].to_f32();
+    assert_eq!((y[3], y[8 * 8], y[15 * 8 + 7], y[8]), (1.0 + 2.0 + 21.0, 1.0, 1.0 + 7.0 * 15.0, 1.0));
+    words[2] = 1;
+    data[2] = BufferData::from_ints(Scalar::U32, &words);
+    assert!(run_kernel(&kernel, &[], &mut data).is_err(), "a fifth value is behind the buffer");
+}
+
+#[test]
 fn a_sparse_factor() {
     let text = "kernel k flat () {
   input a: f16[256]

@@ -197,6 +197,12 @@ fn matrix_products() {
     check(&kernel("product.bf16 v += a[0] by (16, 1) * s[0] by (8, 1)"), "a matrix of f16, bf16 expected");
     check(&kernel("product.tf32 v += w[0] by (8, 1) * w[0] by (8, 1) kept p[0]"), "only factors of 16 bits");
     check(&kernel("product.f16 v += a[0] by (16, 1) * s[0] by (8, 1) kept w[0]"), "a matrix of f32, u32 expected");
+    let masked = "product.f16 c[0] += a[0] by (0, 1) * s[0] by (8, 1) masked p[0]";
+    assert!(verify(&kernel(masked)).is_ok(), "{:?}", verify(&kernel(masked)));
+    check(&kernel("product.tf32 v += w[0] by (0, 1) * w[0] by (8, 1) masked p[0]"), "only plain factors of 16 bits");
+    check(&kernel(&masked.replace("masked", "kept p[0] masked")), "only plain factors of 16 bits");
+    check(&kernel(&masked.replace("(0, 1)", "(16, 1)")), "what a mask selects lies by (0, 1)");
+    check(&kernel(&masked.replace("masked p", "masked w")), "a matrix of f32, u32 expected");
     check(&kernel("save w[0] by (8, 1) = v"), "stores to an input");
     check(&kernel("for i in 0..2 { save y[0] by (8, 1) = c[i] }"), "the index of a register is not constant");
     let inside =

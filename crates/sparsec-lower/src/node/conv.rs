@@ -12,7 +12,7 @@ use crate::kernels::conv::{PlainConv, conv_kernel};
 use crate::lowering::{Lowering, Place};
 use crate::node::{launch_node, strides_of};
 use crate::target::TargetInfo;
-use crate::weight::{ByteFilter, Table, View, WeightMatrix, WeightProblem, Window, convolve_bytes, multiply};
+use crate::weight::{ByteFilter, NoKernel, Table, View, WeightMatrix, WeightProblem, Window, convolve_bytes, multiply};
 
 pub(super) fn lower_conv(l: &mut Lowering<'_>, id: NodeId, attrs: &ConvAttrs) -> Result<(), LowerError> {
     let node = l.graph.node(id);
@@ -167,8 +167,10 @@ pub(super) fn launch_multiplication(
     let on_gpu = l.target.lanes == TargetInfo::WARP.lanes;
     let in_place = (0..args.len()).find(|&i| !on_gpu && problem.allows_in_place(i) && l.take_over(node, args[i]));
     problem.in_place = in_place;
-    let product = multiply(problem, weight, &format, &l.target)
-        .map_err(|source| LowerError::Format { tensor: tensor.clone(), source })?;
+    let product = multiply(problem, weight, &format, &l.target).map_err(|error| match error {
+        NoKernel::Format(source) => LowerError::Format { tensor: tensor.clone(), source },
+        NoKernel::Unsupported(reason) => LowerError::unsupported(node, reason),
+    })?;
     let mut places: Vec<Place> = vec![l.place(x), l.place(node.result())];
     let args = args.iter().enumerate().filter(|(i, _)| in_place != Some(*i));
     places.extend(args.map(|(_, &v)| l.place(v)));

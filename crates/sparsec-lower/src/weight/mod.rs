@@ -1,5 +1,6 @@
 //! Linear layers and convolutions with constant weights.
 
+mod bitmap;
 mod blocks;
 mod bytes;
 mod dense;
@@ -58,21 +59,46 @@ impl Multiplication {
     }
 }
 
+/// Whether a bitmap is in it somewhere.
+fn holds_bitmap(format: &Format) -> bool {
+    match format {
+        Format::Pruned(inner) => holds_bitmap(inner),
+        other => *other == Format::Bitmap,
+    }
+}
+
+/// Why a weight has no kernel.
+pub(crate) enum NoKernel {
+    /// It does not fit its format.
+    Format(FormatError),
+    /// The format is not for this product.
+    Unsupported(&'static str),
+}
+
+impl From<FormatError> for NoKernel {
+    fn from(error: FormatError) -> Self {
+        NoKernel::Format(error)
+    }
+}
+
 /// The kernel of a weight in a format.
 pub(crate) fn multiply(
     mut problem: WeightProblem,
     weight: &WeightMatrix,
     format: &Format,
     target: &TargetInfo,
-) -> Result<Multiplication, FormatError> {
+) -> Result<Multiplication, NoKernel> {
     problem.density = weight.density(format);
     problem.flatten();
+    if holds_bitmap(format) {
+        return bitmap::lower(&problem, weight, format, target).map_err(NoKernel::Unsupported);
+    }
     if *format == Format::Dense && !weight.is_grouped() && outputs::covers(&problem, target) {
         return Ok(outputs::lower(&problem, weight, target));
     }
     let single = [0, 2, 3].iter().all(|&i| problem.y.shape[i].is(1));
     if single && problem.kernel_size() == 1 {
-        return spmv::lower(&problem, weight, format, target);
+        return Ok(spmv::lower(&problem, weight, format, target)?);
     }
     if let Some(product) = team::lower(&problem, weight, format, target) {
         return Ok(product);
@@ -89,9 +115,9 @@ pub(crate) fn multiply(
     {
         return Ok(product);
     }
-    match format {
-        Format::Hyb { .. } | Format::Bsr { r: 1, .. } => Ok(rows::lower(&problem, weight, target)),
-        Format::Nm { n, m } => nm::lower(&problem, weight, (*n as usize, *m as usize), target),
-        _ => blocks::lower(&problem, weight, format, target),
-    }
+    Ok(match format {
+        Format::Hyb { .. } | Format::Bsr { r: 1, .. } => rows::lower(&problem, weight, target),
+        Format::Nm { n, m } => nm::lower(&problem, weight, (*n as usize, *m as usize), target)?,
+        _ => blocks::lower(&problem, weight, format, target)?,
+    })
 }

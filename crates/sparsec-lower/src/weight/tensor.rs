@@ -271,6 +271,7 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
                             left: tile(values, left, [stored as i64, 1]),
                             right: tile(window, right, strides),
                             kept: ids.get(3).map(|&places| Access::element(places, vec![row])),
+                            masked: None,
                         })));
                     });
                 });

@@ -30,6 +30,7 @@ mod hazard;
 mod integer;
 mod kernel;
 mod lanes;
+mod masked;
 mod memory;
 mod ops;
 mod product;

@@ -23,12 +23,12 @@ use crate::{
 };
 
 /// A matrix with the address of its first element.
-struct Matrix {
-    base: Operand,
-    offset: i32,
-    space: Space,
+pub(super) struct Matrix {
+    pub(super) base: Operand,
+    pub(super) offset: i32,
+    pub(super) space: Space,
     size: i64,
-    buffer: sparsec_tir::BufferId,
+    pub(super) buffer: sparsec_tir::BufferId,
     /// Distances of rows and columns, in elements.
     strides: [Value; 2],
 }
@@ -55,7 +55,9 @@ impl Body<'_> {
         let group = self.code.binary(BinaryOp::Shr, Type::U32, lane, Operand::Int(2));
         let place = self.code.binary(BinaryOp::And, Type::B32, lane, Operand::Int(3));
 
-        let a = if p.left.layout == Layout::Blocks {
+        let a = if let Some(masked) = &p.masked {
+            self.load_selected(&left, masked)?
+        } else if p.left.layout == Layout::Blocks {
             self.load_blocks(&left, p.precision)?
         } else {
             let mut a = Vec::new();

@@ -17,11 +17,14 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Loaded {
     fragments: BTreeMap<Instruction, Vec<Reg>>,
+    /// Left factors that were put together of nonzeros, by the addresses of their masks and values.
+    pub(super) selected: BTreeMap<[Address; 2], Vec<Reg>>,
 }
 
 impl Loaded {
     pub(super) fn clear(&mut self) {
         self.fragments.clear();
+        self.selected.clear();
     }
 }
 

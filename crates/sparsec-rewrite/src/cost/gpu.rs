@@ -95,6 +95,19 @@ const TENSOR_SHARE: f64 = 0.2;
 /// Operations that stand for loading, rounding and storing an element of X, beside tensor cores.
 const PACKING: f64 = 8.0;
 
+/// Columns that a team of `gemm_bitmap` may have, its warps where the weight has the columns for them, and its rows: as
+/// `weight/bitmap.rs` in `sparsec-lower`.
+const BITMAP_COLUMNS: [f64; 3] = [8.0, 16.0, 32.0];
+const BITMAP_WARPS: [(f64, f64); 2] = [(512.0, 8.0), (0.0, 4.0)];
+const BITMAP_ROWS: f64 = 32.0;
+/// Operations that stand for finding an entry of a bitmap: about 70 instructions of a warp for 256 of them, two operations each.
+const FINDING: f64 = 16.0;
+
+/// Whether there is a kernel for bitmaps.
+pub(crate) fn takes_bitmap(gpu: &Gpu) -> bool {
+    gpu.precision.is_some_and(|precision| precision != Precision::TF32)
+}
+
 /// How often the peak of dense 16-bit factors a format reaches with tensor cores; `None` where they don't serve it.
 fn tensor_rate(format: &Format, precision: Precision) -> Option<f64> {
     let rate = if precision == Precision::TF32 { 0.5 } else { 1.0 };
@@ -165,6 +178,9 @@ impl CostModel<'_> {
         let point = [vertical, horizontal].iter().all(|w| w.kernel == 1 && w.stride == 1);
         let rate = gpu.precision.and_then(|precision| tensor_rate(&facts.format, precision));
         let tensor = gpu.precision.zip(rate).filter(|_| product.groups == 1 && point && !product.is_vector);
+        if facts.format == Format::Bitmap && takes_bitmap(gpu) && product.groups == 1 && point {
+            return self.gpu_bitmap(gpu, (facts, product), instructions, others + self.bytes(result));
+        }
         if let Some((precision, rate)) = tensor {
             let outputs = product.image.outputs as f64;
             let all = outputs * product.image.channels as f64;
@@ -180,6 +196,25 @@ impl CostModel<'_> {
         }
         let warps = (product.image.outputs as f64 / WARP_ROWS).ceil() * (product.n / WARP_COLUMNS).ceil();
         Work::whole(gpu.seconds(flops, bytes, warps, share(&facts.format)))
+    }
+
+    /// A product with a weight that is loaded sparse and multiplied dense: `bytes` are those of all other operands and of the result.
+    fn gpu_bitmap(&self, gpu: &Gpu, of: (&StoredFacts, &Product), instructions: f64, bytes: f64) -> Work {
+        let (facts, product) = of;
+        let (outputs, channels) = (product.image.outputs as f64, product.image.channels as f64);
+        let columns = BITMAP_COLUMNS.into_iter().find(|&c| product.n <= c).unwrap_or(32.0);
+        let tiles = (product.n / columns).ceil();
+        let each = BITMAP_WARPS.into_iter().find(|(least, _)| channels >= *least).map_or(4.0, |(_, warps)| warps);
+        let warps = |rows: f64| (outputs / rows).ceil() * tiles * each;
+        let rows = if warps(BITMAP_ROWS) >= TENSOR_WARPS { BITMAP_ROWS } else { BITMAP_ROWS / 2.0 };
+        let share = TENSOR_SHARE * gpu.tensor_gflops / gpu.f32_gflops;
+        let multiplied = 2.0 * outputs * channels * tiles * columns + outputs * instructions * product.n;
+        // Every team packs X, and puts its tiles together once for its columns.
+        let packed = (outputs / rows).ceil() * channels * product.n;
+        let flops = multiplied + (PACKING * packed + FINDING * outputs * channels * tiles) * share;
+        // Sizes are those of values of 32 bits.
+        let weight = facts.bytes - 2.0 * facts.entries;
+        Work::whole(gpu.seconds(flops, bytes + weight, warps(rows), share))
     }
 
     /// Any other operator.

@@ -14,6 +14,7 @@ mod weight;
 mod work;
 
 pub use gpu::Gpu;
+pub(crate) use gpu::takes_bitmap;
 pub use machine::Machine;
 pub(crate) use weight::{Product, StoredFacts, product_work, rows_in_flight, takes_vector};
 pub use work::{Constants, Term, Work};

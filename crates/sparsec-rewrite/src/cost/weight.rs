@@ -45,7 +45,7 @@ pub(crate) struct Product {
 
 /// Formats that matrix-vector kernels take.
 pub(crate) fn takes_vector(format: &Format) -> bool {
-    matches!(format, Format::Dense | Format::Csr | Format::Bsr { .. } | Format::Nm { .. })
+    matches!(format, Format::Dense | Format::Csr | Format::Bsr { .. } | Format::Nm { .. } | Format::Bitmap)
 }
 
 /// Sums in flight that hide the latency of a multiply-add.
@@ -338,7 +338,8 @@ fn schedule(machine: &Machine, format: &Format, product: &Product) -> (Family, u
             r if r % 4 == 0 => panels(if wide { 8.min(r) } else { 4 }, 3),
             r => panels(r.min(6), 2),
         },
-        Format::Csr => panels(1, 8),
+        // Bitmaps have a kernel on GPUs alone, which lowering says.
+        Format::Csr | Format::Bitmap => panels(1, 8),
         Format::Dense | Format::Pruned(_) => panels(6.min(outputs), if wide { 4 } else { 2 }),
     }
 }

@@ -1,6 +1,6 @@
 //! The levels of the formats: their axes, and the coordinates of their positions.
 
-use sparsec_sparse::{Bsr, Csr, Dense, Hyb, Nm, Pruned, Storage, Stored};
+use sparsec_sparse::{BITMAP_TILE, Bitmap, Bsr, Csr, Dense, Hyb, Nm, Pruned, Storage, Stored};
 
 use crate::{AxisData, IterKind};
 
@@ -68,6 +68,7 @@ impl Levels {
             Stored::Dense(w) => dense(w),
             Stored::Csr(w) => csr(w),
             Stored::Bsr(w) => bsr(w),
+            Stored::Bitmap(w) => bitmap(w),
             Stored::Nm(w) => nm(w),
             Stored::Hyb(w) if w.params().unit != w.params().bucket => return None,
             Stored::Hyb(w) => hyb(w),
@@ -144,6 +145,28 @@ fn bsr(w: &Bsr<f32>) -> Levels {
         col: Coordinate::Map(col),
         values: w.values().to_vec(),
         rows_once: true,
+    }
+}
+
+fn bitmap(w: &Bitmap<f32>) -> Levels {
+    let wide = |v: &u32| u64::from(*v);
+    let (mut rows, mut cols) = (Vec::new(), Vec::new());
+    w.for_each_entry(&mut |row, col, _| {
+        rows.push(row as u64);
+        cols.push(col as u64);
+    });
+    let entries = w.starts().iter().map(wide).chain([rows.len() as u64]).collect();
+    let table = |len: usize, data| Table { axes: [0, 1, 2].map(TableAxis::Positions).to_vec(), len: len as u64, data };
+    Levels {
+        levels: vec![
+            fixed("IB", "ib", S, w.rows().div_ceil(BITMAP_TILE)),
+            variable("T", "t", S, 0, w.row_ptr().iter().map(wide).collect()),
+            variable("E", "e", S, 1, entries),
+        ],
+        row: Coordinate::Map(table(w.rows(), rows)),
+        col: Coordinate::Map(table(w.cols(), cols)),
+        values: w.values().to_vec(),
+        rows_once: false,
     }
 }
 

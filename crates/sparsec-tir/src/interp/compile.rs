@@ -150,6 +150,7 @@ impl<'k> Compiler<'k> {
                 left: self.matrix(&p.left, p.precision.storage())?,
                 right: self.matrix(&p.right, p.precision.storage())?,
                 kept: p.kept.as_ref().map(|k| self.element(k, Scalar::U32)).transpose()?,
+                masked: p.masked.as_ref().map(|k| self.element(k, Scalar::U32)).transpose()?,
             }))),
             Stmt::SaveTile(to, r, index) => {
                 if self.kernel.buffers.get(to.at.buffer.index()).is_some_and(|b| b.kind == BufferKind::Input) {

@@ -128,6 +128,7 @@ pub(super) struct Product {
     pub(super) left: Matrix,
     pub(super) right: Matrix,
     pub(super) kept: Option<Memory>,
+    pub(super) masked: Option<Memory>,
 }
 
 /// Where a register array lies.

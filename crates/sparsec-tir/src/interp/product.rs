@@ -1,6 +1,8 @@
 //! Products of matrices, as mathematics has them: products are exact, are added up in `f64` by ascending columns, and the sum is
 //! rounded once. What a GPU leaves open is the order of the sum and how it is rounded on the way.
 
+use sparsec_sparse::{BITMAP_TILE, BITMAP_WORDS, bitmap_place};
+
 use super::{
     InterpError,
     eval::Machine,
@@ -24,7 +26,10 @@ impl Machine<'_> {
             None => None,
         };
         let depth = if kept.is_some() { 2 * stored } else { stored };
-        let left = self.read(&p.left, (first, 0), (TILE_ROWS, stored), p.precision)?;
+        let left = match &p.masked {
+            Some(masked) => self.selected(&p.left, masked, p.precision)?,
+            None => self.read(&p.left, (first, 0), (TILE_ROWS, stored), p.precision)?,
+        };
         let at = self.register(&p.sums)?;
         for tile in 0..tiles {
             let right = self.read(&p.right, (0, tile * TILE_COLUMNS), (depth, TILE_COLUMNS), p.precision)?;
@@ -71,26 +76,53 @@ impl Machine<'_> {
         precision: Precision,
     ) -> Result<Vec<f64>> {
         let places = self.places(matrix, first, extents)?;
-        let data = &self.buffers[matrix.at.buffer].data;
-        let value = |at: usize| {
-            let bits = data.get(at).unwrap_or(0);
+        Ok(self.values(matrix.at.buffer, &places, precision))
+    }
+
+    fn values(&self, buffer: usize, places: &[usize], precision: Precision) -> Vec<f64> {
+        let data = &self.buffers[buffer].data;
+        let value = |at: &usize| {
+            let bits = data.get(*at).unwrap_or(0);
             match precision {
                 Precision::TF32 => f64::from(round_to_tf32(f32::from_bits(bits as u32))),
                 _ => f64::from_bits(lane::convert(precision.storage(), Scalar::F64, bits)),
             }
         };
-        Ok(places.into_iter().map(value).collect())
+        places.iter().map(value).collect()
     }
 
-    /// The words of the rows of a sparse factor, from a row on.
-    fn kept(&mut self, first: &Memory, row: usize) -> Result<Vec<u32>> {
-        let start = row + self.address(first)?.map_or(0, |(start, _)| start);
-        let words: Vec<u32> = (0..TILE_ROWS)
+    /// A left factor of which a mask says where its nonzeros are.
+    fn selected(&mut self, matrix: &Matrix, masked: &Memory, precision: Precision) -> Result<Vec<f64>> {
+        let words = self.words(masked, 0, BITMAP_WORDS)?;
+        let start = self.address(&matrix.at)?.map_or(0, |(start, _)| start as i64);
+        let bits = words.iter().enumerate().flat_map(|(w, word)| (0..32).map(move |b| (w, b, word >> b & 1 == 1)));
+        let (mut slots, mut places) = (Vec::new(), Vec::new());
+        for (word, bit, _) in bits.filter(|(_, _, set)| *set) {
+            let (row, column) = bitmap_place(word, bit);
+            slots.push(row * BITMAP_TILE + column);
+            places.push(self.flat(matrix.at.buffer, start.saturating_add(places.len() as i64), 1)?);
+        }
+        let mut dense = vec![0.0; TILE_ROWS * BITMAP_TILE];
+        for (slot, value) in slots.into_iter().zip(self.values(matrix.at.buffer, &places, precision)) {
+            dense[slot] = value;
+        }
+        Ok(dense)
+    }
+
+    /// Words from a place on.
+    fn words(&mut self, first: &Memory, skipped: usize, count: usize) -> Result<Vec<u32>> {
+        let start = skipped + self.address(first)?.map_or(0, |(start, _)| start);
+        (0..count)
             .map(|i| {
                 let at = self.flat(first.buffer, (start + i) as i64, 1)?;
                 Ok(self.buffers[first.buffer].data.get(at).unwrap_or(0) as u32)
             })
-            .collect::<Result<_>>()?;
+            .collect()
+    }
+
+    /// The words of the rows of a sparse factor, from a row on.
+    fn kept(&mut self, first: &Memory, row: usize) -> Result<Vec<u32>> {
+        let words = self.words(first, row, TILE_ROWS)?;
         let ascends = |word: &u32| (0..8).all(|g| word >> (4 * g) & 3 < word >> (4 * g + 2) & 3);
         if words.iter().all(ascends) {
             return Ok(words);

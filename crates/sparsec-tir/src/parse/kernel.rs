@@ -233,7 +233,8 @@ impl Parser {
         self.expect("*")?;
         let right = self.tile(r)?;
         let kept = if self.eat_word("kept") { Some(self.access(&r.scope, "load")?) } else { None };
-        Ok(Stmt::Product(Box::new(Product { precision, group, sums, left, right, kept })))
+        let masked = if self.eat_word("masked") { Some(self.access(&r.scope, "load")?) } else { None };
+        Ok(Stmt::Product(Box::new(Product { precision, group, sums, left, right, kept, masked })))
     }
 
     fn register(&mut self, r: &Reader) -> Result<(RegisterId, Vec<Expr>), ParseError> {

@@ -105,12 +105,13 @@ fn print_stmt(out: &mut String, kernel: &Kernel, stmt: &Stmt, depth: usize) {
             let sums = text(&Expr::Reg(*r, index.clone()));
             let (left, right) = (tile_text(kernel, &p.left), tile_text(kernel, &p.right));
             let kept = p.kept.as_ref().map(|k| format!(" kept {}", access_text(kernel, k))).unwrap_or_default();
+            let masked = p.masked.as_ref().map(|m| format!(" masked {}", access_text(kernel, m))).unwrap_or_default();
             let name = p.precision.name();
             let head = match p.group {
                 Some(tiles) => format!("group_product.{name} {tiles} of"),
                 None => format!("product.{name}"),
             };
-            line(out, depth, &format!("{head} {sums} += {left} * {right}{kept}"));
+            line(out, depth, &format!("{head} {sums} += {left} * {right}{kept}{masked}"));
         }
         Stmt::SaveTile(to, r, index) => {
             let sums = text(&Expr::Reg(*r, index.clone()));

@@ -51,7 +51,7 @@ pub(crate) use expr::{access_text, compare_symbol, expr_text};
 pub(crate) use kernel::stmt_text;
 
 /// Words that name nothing else.
-pub(crate) const KEYWORDS: [&str; 50] = [
+pub(crate) const KEYWORDS: [&str; 51] = [
     "team",
     "warps",
     "barrier",
@@ -61,6 +61,7 @@ pub(crate) const KEYWORDS: [&str; 50] = [
     "save",
     "by",
     "kept",
+    "masked",
     "kernel",
     "coordinate",
     "position",

@@ -229,6 +229,16 @@ impl Verifier<'_> {
             self.errors.check(p.precision != Precision::TF32, place, "only factors of 16 bits are 2:4 sparse");
             self.element(place, kept, Scalar::U32);
         }
+        if let Some(masked) = &p.masked {
+            let plain = p.precision != Precision::TF32
+                && p.kept.is_none()
+                && p.group.is_none()
+                && p.left.layout == Layout::Elements;
+            self.errors.check(plain, place, "only plain factors of 16 bits have a mask");
+            let packed = p.left.strides.iter().map(Expr::as_int).eq([Some(0), Some(1)]);
+            self.errors.check(packed, place, "what a mask selects lies by (0, 1)");
+            self.element(place, masked, Scalar::U32);
+        }
     }
 
     /// What is asked of a group's product beyond that.

@@ -82,6 +82,7 @@ impl Kernel<'_> {
                 false => Tile::in_blocks(right, strides),
             },
             kept: self.places.map(|(_, shared)| element(shared, at.clone() * int(height))),
+            masked: None,
         })));
     }
 

@@ -84,6 +84,7 @@ impl Kernel<'_> {
                 left: Tile::in_blocks(left, [block, 2 * block].map(Expr::int)),
                 right: Tile::new(element(self.window, right), self.strides.map(Expr::int)),
                 kept: self.places.map(|(_, shared)| element(shared, at.clone() * int(TILE_ROWS))),
+                masked: None,
             })));
         });
     }
