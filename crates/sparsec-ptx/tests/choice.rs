@@ -45,7 +45,7 @@ fn linear((m, k, n): (usize, usize, usize), keep: fn(usize, usize) -> bool) -> G
 fn compile(graph: &Graph, target: Target, precision: Precision) -> (Format, String) {
     let machine = Machine::for_target(target.name()).expect("is known").with_precision(Some(precision));
     let rewritten = rewrite(graph, &RewriteOptions::new(machine)).expect("rewrites");
-    let warp = TargetInfo::WARP.with_precision(Some(precision));
+    let warp = TargetInfo::WARP.with_precision(Some(precision)).with_capability(target.capability());
     let lowered = lower_with(&rewritten.graph, &warp, &LowerOptions::default()).expect("lowers");
     let emitted = emit_program(&lowered.program, target).unwrap_or_else(|e| panic!("{e}"));
     (rewritten.report.decisions[0].chosen.clone(), print_module(&emitted.module))
@@ -117,6 +117,36 @@ fn bitmaps_are_chosen_for_few_tokens_and_are_hmma() {
     let usages = all_choose(&FEW_TOKENS, three_of_ten, &Format::Bitmap, ("mma.sync", "HMMA.16"));
     if !usages.is_empty() {
         insta::assert_snapshot!(usages.join("\n"));
+    }
+}
+
+/// A convolution of 3x3 without zeros: tensor cores, by a warp where there are few pixels and by teams or groups where there are many.
+#[test]
+fn dense_windows_are_hmma() {
+    let tools = Tools::find();
+    for (images, kernel) in [(1, "conv_tensor"), (32, "conv_team")] {
+        let graph = sparsec_graph::parse(&format!(
+            "graph @g {{\n input %0 \"x\": f32[{images}, 128, 28, 28]\n const %1 \"w\": f32[128, 128, 3, 3] random(seed=5, density=1.0)\n \
+             %2 \"c\" = conv (%0, %1) strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1\n output \"y\" = %2\n}}"
+        ))
+        .expect("the text is a graph");
+        for target in Target::ALL {
+            let (format, text) = compile(&graph, *target, Precision::F16);
+            assert_eq!(format, Format::Dense);
+            let (kernel, ptx, sass) = match (kernel, *target) {
+                ("conv_team", Target::Sm90a) => ("conv_group", "wgmma.mma_async", "HGMMA.64x64x16"),
+                _ => (kernel, "mma.sync", "HMMA.16"),
+            };
+            assert!(text.contains(kernel) && text.contains(ptx), "{text}");
+            let Some(tools) = &tools else { continue };
+            for ptxas in Ptxas::ALL {
+                let assembled = tools.assemble(ptxas, &text, target.name()).unwrap_or_else(|e| panic!("{ptxas}: {e}"));
+                let found = tools.mnemonics(&assembled.cubin).expect("is read back");
+                assert!(found.keys().any(|m| m.starts_with(sass)), "{found:?}");
+                assert_eq!(assembled.warnings, Vec::<String>::new());
+                assert!(assembled.usage.values().all(|usage| usage.spill_stores + usage.spill_loads == 0));
+            }
+        }
     }
 }
 

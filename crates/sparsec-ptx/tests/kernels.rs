@@ -176,6 +176,58 @@ fn groups_of_warps() {
     }
 }
 
+/// Windows on tensor cores: 32 channels, whose columns share their place, and 5, which don't; a warp, and a team. None is spilled.
+#[test]
+fn windows_on_tensor_cores() {
+    let tools = Tools::find();
+    let mut registers = Vec::new();
+    for precision in Precision::ALL {
+        let warp = TargetInfo::WARP.with_precision(Some(precision));
+        for (channels, format) in [(32, "dense"), (5, "dense"), (32, "nm<2,4>")] {
+            if (precision, format) == (Precision::TF32, "nm<2,4>") {
+                continue;
+            }
+            let value = |i: usize| if i / 9 % 4 < 2 { ((i * 7) % 11) as f32 * 0.25 - 1.125 } else { 0.0 };
+            let weight: Vec<String> = (0..100 * channels * 9).map(|i| format!("{:?}", value(i))).collect();
+            let text = format!(
+                "graph @g {{\n input %0 \"x\": f32[n, {channels}, 28, 28]\n const %1 \"w\" = f32[100, {channels}, 3, 3] {{{}}}\n \
+                 %2 \"c\" = conv (%0, %1) strides [1, 1] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1 epilogue relu(acc) () \
+                 format {format}\n output \"y\" = %2\n}}",
+                weight.join(", ")
+            );
+            let graph = sparsec_graph::parse(&text).expect("the text is a graph");
+            for (target, images) in [(Target::Sm80, 1), (Target::Sm90a, 1), (Target::Sm80, 16), (Target::Sm90a, 16)] {
+                let warp = warp.with_capability(target.capability());
+                let options = LowerOptions { nominal: [(Symbol::new("n"), images)].into(), ..LowerOptions::default() };
+                let lowered = lower_with(&graph, &warp, &options).expect("the graph lowers");
+                let module = emit_program(&lowered.program, target).unwrap_or_else(|e| panic!("{e}")).module;
+                let ptx = print_module(&module);
+                assert_eq!(parse_module(&ptx).as_ref(), Ok(&module), "{ptx}");
+                let Some(tools) = &tools else { continue };
+                for ptxas in Ptxas::ALL {
+                    let assembled =
+                        tools.assemble(ptxas, &ptx, target.name()).unwrap_or_else(|e| panic!("{ptxas}: {e}\n{ptx}"));
+                    assert_eq!(assembled.warnings, Vec::<String>::new());
+                    let found = tools.mnemonics(&assembled.cubin).expect("is read back");
+                    assert!(found.keys().any(|m| m.starts_with("HMMA") || m.starts_with("HGMMA")), "{found:?}");
+                    for (name, usage) in &assembled.usage {
+                        assert_eq!((usage.spill_stores, usage.spill_loads), (0, 0), "{name}: {usage:?}");
+                        registers.push(format!(
+                            "{} {format} {channels} channels {name} {} {ptxas}: {} registers",
+                            precision.name(),
+                            target.name(),
+                            usage.registers
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    if tools.is_some() {
+        insta::assert_snapshot!(registers.join("\n"));
+    }
+}
+
 #[test]
 fn weights_of_bytes() {
     for format in ["dense", "bsr<1,4>"] {

@@ -381,6 +381,86 @@ fn convolutions_in_every_format_and_precision() {
     insta::assert_snapshot!(table(&kinds));
 }
 
+/// Windows of many kinds on tensor cores, by a warp, by teams and by groups: strides, dilations, padding on one side, channels that are a multiple of
+/// nothing, of 4, of 16 and of 32, and images of which a row is shorter or longer than a tile.
+#[test]
+fn windows() {
+    let strided = "strides [2, 2] pads [(1, 1), (1, 1)] dilations [1, 1] groups 1";
+    let dilated = "strides [1, 1] pads [(2, 2), (2, 2)] dilations [2, 2] groups 1";
+    let uneven = "strides [2, 1] pads [(1, 0), (2, 1)] dilations [1, 2] groups 1";
+    let cases = [
+        ([70, 32, 3, 3], "9, 11", SAME),
+        ([65, 5, 3, 3], "13, 7", SAME),
+        ([80, 16, 3, 3], "15, 9", strided),
+        ([72, 12, 3, 3], "8, 17", dilated),
+        ([66, 8, 3, 2], "9, 11", uneven),
+        ([67, 3, 7, 7], "23, 17", "strides [2, 2] pads [(3, 3), (3, 3)] dilations [1, 1] groups 1"),
+        ([90, 20, 1, 1], "9, 14", "strides [2, 2] pads [(0, 0), (0, 0)] dilations [1, 1] groups 1"),
+        ([68, 16, 1, 1], "5, 8", "strides [1, 1] pads [(1, 0), (0, 2)] dilations [1, 1] groups 1"),
+    ];
+    for precision in Precision::ALL {
+        let check = |capability: u32, images: i64, text: &str| {
+            let target = TargetInfo::WARP.with_precision(Some(precision)).with_capability(capability);
+            let options = LowerOptions { nominal: [(Symbol::new("n"), images)].into(), ..LowerOptions::default() };
+            let ran = check_with((&target, &options), text, &[2]);
+            assert!(ran.counts.matrix_products > 0);
+            ran.kernels
+        };
+        let group = if precision == Precision::TF32 { "k0_conv_team" } else { "k0_conv_group" };
+        for ([m, c, kh, kw], x, attrs) in cases {
+            for (format, kernels) in [
+                ("dense", ["k0_conv_tensor", "k0_conv_team"]),
+                ("bsr<16,16>", ["k0_conv_tensor", "k0_conv_team"]),
+                ("nm<2,4>", ["k0_conv_tensor_2_4", "k0_conv_team_2_4"]),
+            ] {
+                if (format, precision) == ("nm<2,4>", Precision::TF32) {
+                    continue;
+                }
+                let value = |i: usize| {
+                    element(format, i / (c * kh * kw), i / (kh * kw) % c + i % (kh * kw) * c.next_multiple_of(4))
+                };
+                let text = conv_of(&value, format, [m, c, kh, kw], &format!("n, {c}, {x}"), attrs);
+                for (images, kernel) in [1, 1000].into_iter().zip(kernels) {
+                    assert_eq!(check(80, images, &text), [kernel], "{m} x {c}, {kh} x {kw}");
+                }
+            }
+            // Without zeros, of which steps of a group would hold too many.
+            let full = |i: usize| (i % 11) as f32 * 0.25 - 1.125;
+            let text = conv_of(&full, "dense", [m, c, kh, kw], &format!("n, {c}, {x}"), attrs);
+            assert_eq!(check(90, 1000, &text), [group], "{m} x {c}, {kh} x {kw}");
+        }
+    }
+}
+
+/// A convolution whose weight has these elements.
+fn conv_of(value: &dyn Fn(usize) -> f32, format: &str, [m, c, kh, kw]: [usize; 4], x: &str, attrs: &str) -> String {
+    let weight: Vec<String> = (0..m * c * kh * kw).map(|i| format!("{:?}", value(i))).collect();
+    format!(
+        "graph @g {{\n input %0 \"x\": f32[{x}]\n const %1 \"w\" = f32[{m}, {c}, {kh}, {kw}] {{{}}}\n \
+         %2 \"c\" = conv (%0, %1) {attrs} epilogue relu(acc) () format {format}\n output \"y\" = %2\n}}",
+        weight.join(", ")
+    )
+}
+
+/// Steps of zeros are left out in the order of columns that has more of them: that of pruned channels, or that of blocks.
+#[test]
+fn windows_have_no_iterations_for_steps_of_zeros() {
+    let target = TargetInfo::WARP.with_precision(Some(Precision::F16));
+    // By channel, kernel element, of 32 channels: the upper half is gone; or three of every nine blocks of 16 columns are there.
+    let channels = |channel: usize, _: usize| channel < 16;
+    let blocks = |channel: usize, element: usize| (channel * 9 + element) / 16 % 3 == 1;
+    for (kept, steps) in [(&channels as &dyn Fn(usize, usize) -> bool, 9), (&blocks, 6)] {
+        let value = |i: usize| if kept(i / 9 % 32, i % 9) { (i % 7) as f32 * 0.25 + 0.125 } else { 0.0 };
+        let text = conv_of(&value, "bsr<16,16>", [80, 32, 3, 3], "n, 32, 7, 5", SAME);
+        // Five blocks of rows; 35 pixels are two tiles of 32, or one of 64, of 4 or 8 products.
+        for (images, kernel) in [(1, "k0_conv_tensor"), (1000, "k0_conv_team")] {
+            let options = LowerOptions { nominal: [(Symbol::new("n"), images)].into(), ..LowerOptions::default() };
+            let ran = check_with((&target, &options), &text, &[1]);
+            assert_eq!((ran.kernels[0].as_str(), ran.counts.matrix_products), (kernel, steps * 5 * 8));
+        }
+    }
+}
+
 /// Kernels without a constant weight stay in `f32`, whatever the precision.
 #[test]
 fn kernels_without_a_weight() {

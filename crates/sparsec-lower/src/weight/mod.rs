@@ -3,6 +3,7 @@
 mod bitmap;
 mod blocks;
 mod bytes;
+mod columns;
 mod dense;
 mod depthwise;
 mod geometry;
@@ -11,6 +12,7 @@ mod matrix;
 mod nm;
 mod outputs;
 mod pairs;
+mod patches;
 mod problem;
 mod rows;
 mod spmv;

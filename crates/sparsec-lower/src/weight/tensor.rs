@@ -14,20 +14,25 @@
 //!
 //! B is 4, 2 or 1: packing is done once for B blocks, but a product with few tasks leaves most of a GPU idle.
 //!
+//! Windows larger than a pixel are the same product, of columns in another order (`columns.rs`) and with X packed from where the windows
+//! are (`patches.rs`).
+//!
 //! A 2:4 step stores 16 of 32 columns and, for each row, a word that tells which ones.
 
 use sparsec_graph::Dim;
 use sparsec_sparse::Format;
 use sparsec_tir::{
-    Access, BufferId, BufferKind, CompareOp, Expr, Precision, Product, Scalar, Stmt, TILE_COLUMNS, TILE_ROWS,
-    TILE_SUMS, Tile, Type, load, round_to_tf32,
+    Access, BufferId, BufferKind, CompareOp, Expr, Precision, Product, RegisterId, Scalar, Stmt, TILE_COLUMNS,
+    TILE_ROWS, TILE_SUMS, Tile, Type, load, round_to_tf32,
 };
 
 use crate::context::Context;
 use crate::target::TargetInfo;
 use crate::weight::Multiplication;
+use crate::weight::columns::Columns;
 use crate::weight::matrix::WeightMatrix;
-use crate::weight::problem::{View, WeightProblem, Window};
+use crate::weight::patches::{Patches, Windows, numbered};
+use crate::weight::problem::{View, WeightProblem};
 use crate::weight::tables::{Table, declare_tables};
 use crate::weight::tile::{Activations, declare_activations, store_pixel};
 
@@ -53,6 +58,7 @@ struct Cut {
     part: usize,
     /// Blocks of 16 rows in a task.
     blocks: usize,
+    columns: Columns,
 }
 
 impl Cut {
@@ -78,9 +84,12 @@ pub(crate) fn lower(
     target: &TargetInfo,
 ) -> Option<Multiplication> {
     let (precision, sparse) = sparse_at(p, weight, format, target)?;
+    let (numbered, windows) = numbered(p)?;
     let depth = precision.depth() * if sparse { 2 } else { 1 };
     let part = if precision == Precision::TF32 { 32 } else { 64 };
-    Some(build(p, weight, &Cut { precision, sparse, depth, part, blocks: blocks(p) }))
+    let columns = Columns::choose(p, weight, depth, sparse);
+    let cut = Cut { precision, sparse, depth, part, blocks: blocks(p), columns };
+    Some(build(&numbered, weight, &cut, windows))
 }
 
 /// Where tensor cores are asked for and take the weight: at which precision, and whether as 2:4 entries.
@@ -91,7 +100,7 @@ pub(super) fn sparse_at(
     target: &TargetInfo,
 ) -> Option<(Precision, bool)> {
     let precision = target.precision?;
-    let fits = p.rows == Window::POINT && p.cols == Window::POINT && !weight.is_grouped() && p.x.elem == Scalar::F32;
+    let fits = !weight.is_grouped() && p.x.elem == Scalar::F32;
     let sparse = match format {
         Format::Nm { n: 2, m: 4 } if precision != Precision::TF32 => true,
         Format::Bsr { r, .. } if r.is_multiple_of(TILE_ROWS as u32) => false,
@@ -111,7 +120,7 @@ fn blocks(p: &WeightProblem) -> usize {
 
 /// The steps with nonzeros by part and block of rows, and where those of each begin.
 fn entries(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> (Vec<Entry>, Vec<i32>) {
-    let (m, k, dense) = (p.m, p.k(), weight.dense());
+    let (m, k, dense) = (p.m, cut.columns.count(), cut.columns.dense(weight));
     let (mut entries, mut starts) = (Vec::new(), vec![0]);
     for from in (0..k).step_by(cut.part) {
         for row in (0..m.next_multiple_of(cut.rows())).step_by(TILE_ROWS) {
@@ -170,19 +179,20 @@ pub(super) fn rounded(precision: Precision, value: f32, bytes: &mut Vec<u8>) {
 
 fn tables(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Vec<Table> {
     let (entries, starts) = entries(p, weight, cut);
-    let (extents, precision, sparse, depth) = ((p.m, p.k()), cut.precision, cut.sparse, cut.depth);
+    let (extents, precision, sparse, depth) = ((p.m, cut.columns.count()), cut.precision, cut.sparse, cut.depth);
     let steps = entries.iter().map(|e| (e.column % cut.part / depth) as i32).collect();
     let mut places = Vec::new();
     if sparse {
-        let dense = weight.dense();
+        let dense = cut.columns.dense(weight);
         for e in &entries {
             let word = |i| stored(&row_of(&dense, extents, e.row + i, e.column, depth), true).1;
             places.extend((0..TILE_ROWS).map(word));
         }
     }
-    let (weight, count) = (weight.clone(), (entries.len() * TILE_ROWS * precision.depth()) as u64);
+    let (weight, columns, count) =
+        (weight.clone(), cut.columns.clone(), (entries.len() * TILE_ROWS * precision.depth()) as u64);
     let values = Table::lazy("values", precision.storage(), count, move |out| {
-        let (dense, mut bytes) = (weight.dense(), Vec::new());
+        let (dense, mut bytes) = (columns.dense(&weight), Vec::new());
         for e in &entries {
             bytes.clear();
             for i in 0..TILE_ROWS {
@@ -214,8 +224,13 @@ struct Task {
     row: Expr,
 }
 
-fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication {
-    let mut c = Context::new(if cut.sparse { "spmm_tensor_2_4" } else { "gemm_tensor" });
+fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut, windows: Option<Windows>) -> Multiplication {
+    let mut c = Context::new(match (&windows, cut.sparse) {
+        (Some(_), true) => "conv_tensor_2_4",
+        (Some(_), false) => "conv_tensor",
+        (None, true) => "spmm_tensor_2_4",
+        (None, false) => "gemm_tensor",
+    });
     let packed = if by_channel(&p.x) { "pixel" } else { "channel" };
     c.describe(format!(
         "tensor cores at {}: {} rows, {PIXELS} pixels, {} channels, packed {packed} by {packed}; steps of zeros left out",
@@ -223,7 +238,11 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
         cut.rows(),
         cut.part
     ));
+    if let Some(windows) = &windows {
+        c.describe(format!("windows of {}, columns {}", windows.describe(), cut.columns.describe()));
+    }
     let activations = declare_activations(&mut c, p);
+    let patches = windows.map(|w| Patches::declare(&mut c, w, cut.columns.clone(), activations.x, 1));
     // The distance of packed rows keeps lanes of a fragment in different banks.
     let (outer, inner) = if by_channel(&p.x) { (PIXELS, cut.part) } else { (cut.part, PIXELS) };
     let pitch = inner + if cut.precision == Precision::TF32 && by_channel(&p.x) { 4 } else { 8 };
@@ -239,7 +258,7 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
     let ids = declare_tables(&mut c, &tables);
     let (starts, steps, values) = (ids[0], ids[1], ids[2]);
     let word = |table, i: Expr| load(table, vec![i]).convert(Scalar::I64);
-    let (parts, all_blocks) = (p.k().div_ceil(cut.part), p.m.next_multiple_of(cut.rows()) / TILE_ROWS);
+    let (parts, all_blocks) = (cut.columns.count().div_ceil(cut.part), p.m.next_multiple_of(cut.rows()) / TILE_ROWS);
     let stored = cut.precision.depth();
     // Distances of rows (channels) and columns (pixels) in the window.
     let pitch = pitch as i64;
@@ -247,9 +266,15 @@ fn build(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Multiplication 
 
     for_each_task(&mut c, p, cut, |c, task| {
         for_each_sum(c, cut, |c, b, t| c.set(sums, vec![b, t], Expr::f32(0.0)));
+        if let Some(patches) = &patches {
+            patches.begin(c, &task.pixel);
+        }
         c.serial("part", Expr::int(0), Expr::int(parts as i64), 1, |c, part| {
             let first = c.bind_index("first_channel", part.clone() * Expr::int(cut.part as i64));
-            pack(c, p, cut, &task, &first, (activations.x, window, pitch));
+            match &patches {
+                Some(patches) => pack_patches(c, cut, (patches, &task), &first, (window, pitch)),
+                None => pack(c, p, cut, &task, &first, (activations.x, window, pitch)),
+            }
             c.unroll("b", cut.blocks as u32, |c, b| {
                 let block = part.clone() * Expr::int(all_blocks as i64) + block_of(&task) + b.clone();
                 let from = c.bind_index("from", word(starts, block.clone()));
@@ -363,16 +388,47 @@ fn pack(
         });
         c.unroll("v", LOADS, |c, v| {
             let (line, at) = place(round * Expr::int(i64::from(LOADS)) + v.clone());
-            let to = line * Expr::int(pitch) + at;
-            c.vector(LANES, None, |c, l| {
-                let value = Expr::Reg(staged, vec![v]);
-                let value = match cut.precision {
-                    Precision::TF32 => value,
-                    other => value.convert(other.storage()),
-                };
-                c.store(window, vec![to + l], value);
-            });
+            store_staged(c, cut.precision, (staged, v), (window, line * Expr::int(pitch) + at));
         });
+    });
+}
+
+/// Copies the part's columns of X for the task's pixels, rounded, as far as there are steps.
+fn pack_patches(
+    c: &mut Context,
+    cut: &Cut,
+    (patches, task): (&Patches, &Task),
+    first: &Expr,
+    (window, pitch): (BufferId, i64),
+) {
+    let staged = c.register("staged", Type::vector(Scalar::F32, LANES), vec![LOADS]);
+    let loads = Expr::int(LOADS.into());
+    let rest = Expr::int(cut.columns.count().next_multiple_of(cut.depth) as i64) - first.clone();
+    let rounds = rest.min(Expr::int(cut.part as i64)).floor_div(loads.clone());
+    c.serial("round", Expr::int(0), rounds, 1, |c, round| {
+        let from = c.bind_index("from_column", round * loads);
+        patches.load(c, &task.batch, (&(first.clone() + from.clone()), LOADS), staged);
+        c.unroll("v", LOADS, |c, v| {
+            let to = (from + v.clone()) * Expr::int(pitch);
+            store_staged(c, cut.precision, (staged, v), (window, to));
+        });
+    });
+}
+
+/// Stores a vector that was loaded, rounded.
+pub(super) fn store_staged(
+    c: &mut Context,
+    precision: Precision,
+    (staged, v): (RegisterId, Expr),
+    (window, to): (BufferId, Expr),
+) {
+    c.vector(LANES, None, |c, l| {
+        let value = Expr::Reg(staged, vec![v]);
+        let value = match precision {
+            Precision::TF32 => value,
+            other => value.convert(other.storage()),
+        };
+        c.store(window, vec![to + l], value);
     });
 }
 

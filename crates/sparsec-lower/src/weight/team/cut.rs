@@ -3,6 +3,7 @@
 use sparsec_tir::{GROUP_ROWS, Precision, Scalar, TILE_ROWS};
 
 use super::{STEPS, TEAM_PIXELS, TEAM_ROWS};
+use crate::weight::columns::Columns;
 use crate::weight::matrix::WeightMatrix;
 use crate::weight::problem::WeightProblem;
 use crate::weight::tables::Table;
@@ -34,6 +35,7 @@ pub(super) struct Cut {
     /// Teams on top of each other, and parts side by side.
     pub(super) bands: usize,
     pub(super) parts: usize,
+    pub(super) columns: Columns,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -50,10 +52,13 @@ impl Cut {
         let height = if unit == Unit::Group { GROUP_ROWS } else { TILE_ROWS };
         let (part, bands) = (STEPS * depth, p.m.div_ceil(TEAM_ROWS));
         // Two places where X takes twice the memory: 48 KiB have to do.
-        let (stages, parts) = (if sparse { 2 } else { 3 }, p.k().div_ceil(part));
+        let columns = Columns::choose(p, weight, depth, sparse);
+        let (stages, parts) = (if sparse { 2 } else { 3 }, columns.count().div_ceil(part));
         let (pixels, entries) = (TEAM_PIXELS, Vec::new());
-        let mut cut = Cut { precision, sparse, unit, height, depth, part, pixels, stages, bands, parts, entries };
-        let (m, k, dense) = (p.m, p.k(), weight.dense());
+        let (m, k, order) = (p.m, columns.count(), columns.clone());
+        let mut cut =
+            Cut { precision, sparse, unit, height, depth, part, pixels, stages, bands, parts, columns, entries };
+        let dense = order.dense(weight);
         for (band, part, block, step) in cut.places() {
             let (row, column) = (band * TEAM_ROWS + block * height, part * cut.part + step * depth);
             let columns = column.min(k)..(column + depth).min(k);
@@ -127,19 +132,19 @@ fn blocks_of(rows: &[Vec<f32>], precision: Precision, bytes: &mut Vec<u8>) {
 }
 
 pub(super) fn tables(p: &WeightProblem, weight: &WeightMatrix, cut: &Cut) -> Vec<Table> {
-    let (extents, precision, sparse, depth) = ((p.m, p.k()), cut.precision, cut.sparse, cut.depth);
+    let (extents, precision, sparse, depth) = ((p.m, cut.columns.count()), cut.precision, cut.sparse, cut.depth);
     let height = cut.height;
     let mut places: Vec<u32> = Vec::new();
     if sparse {
-        let dense = weight.dense();
+        let dense = cut.columns.dense(weight);
         for e in &cut.entries {
             places
                 .extend((0..cut.height).map(|i| stored(&row_of(&dense, extents, e.row + i, e.column, depth), true).1));
         }
     }
-    let (weight, entries) = (weight.clone(), cut.entries.clone());
+    let (weight, columns, entries) = (weight.clone(), cut.columns.clone(), cut.entries.clone());
     let values = Table::lazy("values", precision.storage(), (entries.len() * cut.values()) as u64, move |out| {
-        let (dense, mut bytes) = (weight.dense(), Vec::new());
+        let (dense, mut bytes) = (columns.dense(&weight), Vec::new());
         for e in &entries {
             bytes.clear();
             let row = |i| stored(&row_of(&dense, extents, e.row + i, e.column, depth), sparse).0;

@@ -11,6 +11,7 @@ use super::{BUSY_TEAMS, TEAM_ROWS, WARPS, group, warps};
 use crate::context::Context;
 use crate::weight::Multiplication;
 use crate::weight::matrix::WeightMatrix;
+use crate::weight::patches::{Patches, Windows};
 use crate::weight::problem::WeightProblem;
 use crate::weight::tables::declare_tables;
 use crate::weight::tensor::by_channel;
@@ -44,6 +45,8 @@ pub(super) struct Kernel<'p> {
     pub(super) p: &'p WeightProblem,
     pub(super) cut: Cut,
     pub(super) activations: Activations,
+    /// Where windows are larger than a pixel.
+    patches: Option<Patches>,
     /// The weight's values and places, in global memory and what is there of them in shared memory.
     pub(super) values: (BufferId, BufferId),
     pub(super) places: Option<(BufferId, BufferId)>,
@@ -72,14 +75,20 @@ pub(super) fn word(table: BufferId, i: Expr) -> Expr {
 }
 
 impl<'p> Kernel<'p> {
-    pub(super) fn build(p: &'p WeightProblem, weight: &WeightMatrix, cut: Cut) -> Multiplication {
+    pub(super) fn build(
+        p: &'p WeightProblem,
+        weight: &WeightMatrix,
+        cut: Cut,
+        windows: Option<Windows>,
+    ) -> Multiplication {
         let group = cut.unit == Unit::Group;
-        let mut c = Context::new(match (cut.sparse, group) {
-            (true, false) => "spmm_team_2_4",
-            (true, true) => "spmm_group_2_4",
-            (false, false) => "gemm_team",
-            (false, true) => "gemm_group",
-        });
+        let kind = match (&windows, cut.sparse) {
+            (Some(_), _) => "conv",
+            (None, true) => "spmm",
+            (None, false) => "gemm",
+        };
+        let unit = if group { "group" } else { "team" };
+        let mut c = Context::new(&format!("{kind}_{unit}{}", if cut.sparse { "_2_4" } else { "" }));
         c.describe(format!(
             "tensor cores at {}: {WARPS} warps {} {TEAM_ROWS} rows, {} pixels, {} channels at a time; {} parts of the weight \
              in shared memory; {}",
@@ -91,8 +100,14 @@ impl<'p> Kernel<'p> {
             if cut.full() { "all steps have entries" } else { "steps of zeros left out" },
         ));
         c.describe(format!("chosen for at least {BUSY_TEAMS} teams and more than {} rows", TEAM_ROWS / 2));
+        if let Some(windows) = &windows {
+            c.describe(format!("windows of {}, columns {}", windows.describe(), cut.columns.describe()));
+        }
         let tables = tables(p, weight, &cut);
         let activations = declare_activations(&mut c, p);
+        let vectors_of_pixels = (cut.pixels / 32) as u32;
+        let patches =
+            windows.map(|w| Patches::declare(&mut c, w, cut.columns.clone(), activations.x, vectors_of_pixels));
         let ids = declare_tables(&mut c, &tables);
         let named = |name: &str| tables.iter().position(|t| t.name == name).map(|i| ids[i]);
         let team =
@@ -138,6 +153,7 @@ impl<'p> Kernel<'p> {
             lanes: lanes as u16,
             vectors,
             activations,
+            patches,
             cut,
         };
         k.for_each_task(&mut c, |c, task| k.team(c, &task));
@@ -176,6 +192,9 @@ impl<'p> Kernel<'p> {
         };
         let below = |s: Expr| Expr::compare(CompareOp::Lt, s, last.clone());
         self.clear(c);
+        if let Some(patches) = &self.patches {
+            patches.begin(c, &task.pixel);
+        }
         for ahead in 0..self.cut.stages - 1 {
             let s = first.clone() + int(ahead);
             c.branch(below(s.clone()), |c| self.copy(c, task, &s), |_| {});
@@ -294,6 +313,12 @@ impl<'p> Kernel<'p> {
     /// Loads the warp's share of a part's channels of X for the team's pixels; zeros beyond both.
     fn load_window(&self, c: &mut Context, task: &Task, s: &Expr) {
         let first = c.bind_index("first_channel", self.first_channel(s));
+        if let Some(patches) = &self.patches {
+            let count = self.vectors * usize::from(self.lanes) / self.cut.pixels;
+            let first = first + task.warp.clone() * int(count);
+            patches.load(c, &task.batch, (&first, count as u32), self.staged);
+            return;
+        }
         let (width, k) = (c.dim(&self.p.x.shape[3]), int(self.p.k()));
         c.unroll("v", self.vectors as u32, |c, v| {
             let (line, at) = self.vector_place(task, v.clone());
